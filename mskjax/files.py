@@ -1,0 +1,66 @@
+"""Whole files or none: everything mskjax writes appears under its own name only when it is complete."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yields a name beside `path` to write a file or a folder to; it becomes `path` when the block ends without error.
+
+    The temporary name keeps the suffixes, which many writers read their format from. After an error nothing is left
+    behind and a former `path` stands as it was. A folder replaces a former folder whole.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        yield written
+        if path.is_dir() and written.is_dir():
+            path.rename(Path(folder) / "former")
+        _flush(written)
+        written.replace(path)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON; NaN and infinity are refused, for readers of other languages."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    with atomic_path(path) as written:
+        written.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """The value in a JSON file; `ValueError` names the file when it is cut short or no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}); write it again or delete it") from error
+
+
+def sha256(path: str | Path) -> str:
+    """The hexadecimal SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(path: str | Path) -> None:
+    """Removes a file or a folder with all in it; does nothing where there is none."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Forces a file's bytes to the disk, so that a rename never outruns them."""
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,1 @@
+"""Measurements of muscle masks on the original grid: overlap, distances, area, density, bone removal, cut-offs."""

@@ -1,0 +1,1 @@
+"""Networks in flax.linen: `build` makes one by name, `init` its fresh variables."""

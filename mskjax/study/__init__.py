@@ -1,0 +1,1 @@
+"""From runs and scans to tables, figures and reports."""

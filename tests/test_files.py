@@ -1,0 +1,59 @@
+import pytest
+
+from mskjax.files import atomic_path, read_json, remove, sha256, write_json
+
+
+def test_a_file_appears_only_when_whole(tmp_path):
+    path = tmp_path / "deep" / "table.csv"
+    with atomic_path(path) as written:
+        written.write_text("a,b\n")
+        assert written.suffix == ".csv"
+        assert not path.exists()
+    assert path.read_text() == "a,b\n"
+    assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_an_error_leaves_the_former_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("former")
+    with pytest.raises(RuntimeError), atomic_path(path) as written:
+        written.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "former"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_folder_replaces_a_former_folder_whole(tmp_path):
+    path = tmp_path / "dataset"
+    path.mkdir()
+    (path / "old").touch()
+    with atomic_path(path) as written:
+        written.mkdir()
+        (written / "new").touch()
+    assert [p.name for p in path.iterdir()] == ["new"]
+
+
+def test_json_round_trip_and_refusals(tmp_path):
+    path = tmp_path / "config.json"
+    write_json(path, {"spacing_mm": [0.5, 1.0]})
+    assert read_json(path) == {"spacing_mm": [0.5, 1.0]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"loss": float("nan")})
+    assert read_json(path) == {"spacing_mm": [0.5, 1.0]}
+    path.write_text('{"cut": ')
+    with pytest.raises(ValueError, match=r"config\.json is no JSON"):
+        read_json(path)
+
+
+def test_sha256_of_the_standards_example(tmp_path):
+    # FIPS 180-2, appendix B.1
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_remove_takes_files_and_folders_and_minds_nothing_missing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    remove(tmp_path / "folder")
+    remove(tmp_path / "missing")
+    assert list(tmp_path.iterdir()) == []
