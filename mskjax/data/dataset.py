@@ -1,0 +1,231 @@
+"""The dataset folder: `slices.npz`, `cases.csv` and `dataset.json`, written whole and checked whenever they are read.
+
+Row i of `cases.csv` describes slice i of `slices.npz`. Slices are padded to the largest one and `shape` keeps each
+one's true size. `dataset.json` says what made the folder and holds counts and the SHA-256 of the other two files; it
+is written last, so that a folder whose writing was interrupted is refused rather than read.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64, Int16, Int32, Integer, UInt8
+
+from mskjax.files import atomic_path, read_json, sha256, write_json
+
+FORMAT = 1
+COLUMNS = (
+    "case_id",
+    "patient_id",
+    "image",
+    "mask",
+    "slice_index",
+    "source_index",
+    "sex",
+    "age_years",
+    "height_m",
+    "weight_kg",
+    "sarcopenia",
+    "split",
+)
+SPLITS = ("train", "validation", "test")
+AIR_HU = -1024
+_TYPES = {
+    "slice_index": "int64",
+    "source_index": "int64",
+    "age_years": "float64",
+    "height_m": "float64",
+    "weight_kg": "float64",
+    "sarcopenia": "Int64",
+}
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Axial slices and their 0/1 masks, padded at the bottom and right with -1024 HU and 0 to one size.
+
+    `shape` is the true size of each slice in pixels and `spacing_mm` its pixel pitch, both as (row, column). Case ids
+    are unique.
+    """
+
+    image_hu: Int16[np.ndarray, "n h w"]
+    mask: UInt8[np.ndarray, "n h w"]
+    shape: Int32[np.ndarray, "n 2"]
+    spacing_mm: Float64[np.ndarray, "n 2"]
+    case_id: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.case_id)
+
+    def select(self, indices: Sequence[int] | Integer[np.ndarray, " m"]) -> "Slices":
+        """The slices at `indices`, in that order, at the same padded size."""
+        rows = np.asarray(indices, np.int64)
+        return Slices(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def case(
+        self, i: int
+    ) -> tuple[Int16[np.ndarray, "rows columns"], UInt8[np.ndarray, "rows columns"], Float64[np.ndarray, "2"]]:
+        """HU, mask and spacing in mm of slice `i`, cut to its true size."""
+        rows, columns = self.shape[i]
+        return self.image_hu[i, :rows, :columns], self.mask[i, :rows, :columns], self.spacing_mm[i]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a dataset folder holds; the rows of `cases` are in the order of `slices`."""
+
+    slices: Slices
+    cases: pd.DataFrame
+    manifest: dict[str, Any]
+
+    def rows(self, split: str) -> Integer[np.ndarray, " m"]:
+        """The ascending row numbers of a split: train, validation or test."""
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.cases["split"].to_numpy() == split)
+
+
+def stack(
+    images_hu: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    spacing_mm: Sequence[Sequence[float]] | np.ndarray,
+    case_id: Sequence[str],
+) -> Slices:
+    """Slices of any sizes as one padded `Slices`; each image [h, w] goes with the mask at the same place."""
+    shape = np.array([image.shape for image in images_hu], np.int32).reshape(-1, 2)
+    size = (len(shape), *(shape.max(axis=0) if len(shape) else (0, 0)))
+    image_hu, mask = np.full(size, AIR_HU, np.int16), np.zeros(size, np.uint8)
+    for i, (rows, columns) in enumerate(shape):
+        image_hu[i, :rows, :columns], mask[i, :rows, :columns] = images_hu[i], masks[i]
+    return Slices(image_hu, mask, shape, np.array(spacing_mm, np.float64).reshape(-1, 2), np.array(case_id, str))
+
+
+def write_dataset(path: str | Path, slices: Slices, cases: pd.DataFrame, manifest: dict[str, Any]) -> None:
+    """Writes the dataset folder `path`; `manifest` says what made it, and counts and SHA-256 are added to it.
+
+    `cases` has a row for each slice, in order; columns it lacks are left empty and others than `COLUMNS` are refused.
+    Other files in the folder stay. Raises `ValueError` where slices and cases do not fit.
+    """
+    path = Path(path)
+    if unknown := sorted(set(cases.columns) - set(COLUMNS)):
+        raise ValueError(f"cases.csv has no column for {', '.join(unknown)}; its columns are {', '.join(COLUMNS)}")
+    cases = _typed(cases.reindex(columns=list(COLUMNS)), path)
+    _check(slices, cases, path)
+    with atomic_path(path / "slices.npz") as written:
+        np.savez_compressed(written, **{field.name: getattr(slices, field.name) for field in fields(slices)})
+    with atomic_path(path / "cases.csv") as written:
+        cases.to_csv(written, index=False, lineterminator="\n", encoding="utf-8")
+    described = {"format": FORMAT, "counts": _counts(cases)}
+    described["sha256"] = {name: sha256(path / name) for name in ("slices.npz", "cases.csv")}
+    write_json(path / "dataset.json", {**manifest, **described})
+
+
+def read_dataset(path: str | Path) -> Dataset:
+    """The dataset in folder `path`.
+
+    Raises `OSError` where a file is missing, and `ValueError` where one was cut short or altered since it was written,
+    or where shapes, types, counts or case ids do not agree.
+    """
+    path = Path(path)
+    if not (path / "dataset.json").is_file():
+        raise FileNotFoundError(f"{path} holds no finished dataset (no dataset.json); make one with launch.prepare")
+    manifest = read_json(path / "dataset.json")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ValueError(f"{path / 'dataset.json'} is not of dataset format {FORMAT}; run launch.prepare again")
+    for name in ("slices.npz", "cases.csv"):
+        _check_digest(path / name, manifest)
+    cases = _read_cases(path)
+    slices = _read_slices(path / "slices.npz")
+    _check(slices, cases, path)
+    if manifest.get("counts") != _counts(cases):
+        raise ValueError(
+            f"{path} counts {_counts(cases)}, dataset.json says {manifest.get('counts')}; prepare it again"
+        )
+    return Dataset(slices, cases, manifest)
+
+
+def _check_digest(file: Path, manifest: dict[str, Any]) -> None:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; run launch.prepare again")
+    expected = (manifest.get("sha256") or {}).get(file.name)
+    if sha256(file) != expected:
+        raise ValueError(
+            f"{file} is cut short or altered: it is not the file in dataset.json; run launch.prepare again"
+        )
+
+
+def _read_slices(file: Path) -> Slices:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return Slices(**{field.name: arrays[field.name] for field in fields(Slices)})
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{file} holds no slices ({error}); run launch.prepare again") from error
+
+
+def _read_cases(path: Path) -> pd.DataFrame:
+    # Everything is read as text first: patient "007" or "NA" must not become 7 or a missing value.
+    cases = pd.read_csv(path / "cases.csv", dtype=str, keep_default_na=False, encoding="utf-8")
+    if list(cases.columns) != list(COLUMNS):
+        raise ValueError(f"{path / 'cases.csv'} has columns {list(cases.columns)}, not {list(COLUMNS)}")
+    return _typed(cases, path)
+
+
+def _typed(cases: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """`cases` with numbers as numbers and text as text; an empty cell is NaN among numbers and "" among text."""
+    typed = {name: _numbers(cases, name, path) if name in _TYPES else cases[name].fillna("") for name in COLUMNS}
+    return pd.DataFrame(typed).astype(dict.fromkeys(set(COLUMNS) - set(_TYPES), str)).reset_index(drop=True)
+
+
+def _numbers(cases: pd.DataFrame, name: str, path: Path) -> pd.Series:
+    try:
+        return pd.Series(pd.to_numeric(cases[name].replace("", np.nan))).astype(_TYPES[name])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path / 'cases.csv'}: column {name} has a cell that is no number ({error})") from error
+
+
+def _counts(cases: pd.DataFrame) -> dict[str, int]:
+    split, patients = cases["split"].to_numpy(), np.unique(cases["patient_id"].to_numpy(str))
+    return {"slices": len(cases), "patients": len(patients), **{name: int((split == name).sum()) for name in SPLITS}}
+
+
+def _check(slices: Slices, cases: pd.DataFrame, path: Path) -> None:
+    """Raises one sentence for the first thing in which slices and cases do not fit."""
+    _check_arrays(slices, path)
+    case_id, split, sex = (cases[name].to_numpy(str) for name in ("case_id", "split", "sex"))
+    ids, times = np.unique(case_id, return_counts=True)
+    repeated = [str(i) for i in ids[(times > 1) | (ids == "")]]
+    faults = {
+        f"{len(slices)} slices, but {len(cases)} rows in cases.csv": len(slices) != len(cases),
+        "the case ids of slices.npz and cases.csv differ": list(slices.case_id) != list(case_id),
+        f"case ids are empty or repeated: {repeated[:5]}": bool(repeated),
+        f"split must be one of {', '.join(SPLITS)}": not np.isin(split, SPLITS).all(),
+        "sex must be M, F or empty": not np.isin(sex, ["M", "F", ""]).all(),
+        "sarcopenia must be 0, 1 or empty": not set(cases["sarcopenia"].dropna()) <= {0, 1},
+    }
+    _raise_first(faults, path)
+
+
+def _check_arrays(slices: Slices, path: Path) -> None:
+    size = slices.image_hu.shape[1:]
+    types = {"image_hu": (np.int16, size), "mask": (np.uint8, size), "shape": (np.int32, (2,))}
+    for name, (dtype, shape) in {**types, "spacing_mm": (np.float64, (2,))}.items():
+        array, expected = getattr(slices, name), (len(slices), *shape)
+        if array.dtype != dtype or array.shape != expected:
+            raise ValueError(f"{path}: {name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} {expected}")
+    positive = np.isfinite(slices.spacing_mm) & (slices.spacing_mm > 0)
+    faults = {
+        "a mask has other values than 0 and 1": bool((slices.mask > 1).any()),
+        f"a true size is not within 1 to {size}": bool(((slices.shape < 1) | (slices.shape > size)).any()),
+        "a spacing is not a positive number of mm": not positive.all(),
+    }
+    _raise_first(faults, path)
+
+
+def _raise_first(faults: dict[str, bool], path: Path) -> None:
+    if fault := next((sentence for sentence, present in faults.items() if present), None):
+        raise ValueError(f"{path}: {fault}")
