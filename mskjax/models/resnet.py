@@ -1,0 +1,105 @@
+"""ResNet classifiers with bottleneck blocks and their trunk, as torchvision builds them (its "v1.5").
+
+The trunk is also the FCN's, with strides replaced by dilation. Submodules carry torchvision's names, `layer3.5.conv2`
+being `backbone/layer3_5/conv2`, so that weights go from a classifier into a segmenter by name.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from mskjax.models.initial import uniform, uniform_fan_in
+from mskjax.models.layers import BatchNorm, Conv, max_pool, parameter_dtype
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut; the stride is on the 3x3 (torchvision Bottleneck v1.5)."""
+
+    planes: int
+    stride: int = 1
+    dilation: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b _ _ 4*{self.planes}"]:
+        """The block's output, after the last ReLU."""
+        conv = functools.partial(Conv, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, dtype=self.dtype)
+        residual = conv(self.planes, name="conv1")(image)
+        residual = nn.relu(norm(name="bn1")(residual, train=train))
+        residual = conv(self.planes, size=3, stride=self.stride, dilation=self.dilation, name="conv2")(residual)
+        residual = nn.relu(norm(name="bn2")(residual, train=train))
+        residual = conv(4 * self.planes, name="conv3")(residual)
+        residual = norm(name="bn3")(residual, train=train)
+        if self.stride != 1 or image.shape[-1] != 4 * self.planes:
+            image = conv(4 * self.planes, stride=self.stride, name="downsample_conv")(image)
+            image = norm(name="downsample_bn")(image, train=train)
+        return nn.relu(image + residual)
+
+
+class Backbone(nn.Module):
+    """The trunk: stem and four stages of bottleneck blocks.
+
+    `dilate` says of each of stages 2 to 4 whether its stride is replaced by dilation of what follows: the 3x3
+    convolution of its own first block still has the dilation that was reached before it.
+    """
+
+    stage_sizes: tuple[int, ...]
+    width: int = 64
+    dilate: tuple[bool, bool, bool] = (False, False, False)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w 3"], *, train: bool) -> dict[str, Float[Array, "b _ _ _"]]:
+        """Outputs "stem" (after its max-pool, the input of stage 1) and "layer1" to "layer4", of type `dtype`."""
+        image = Conv(self.width, size=7, stride=2, dtype=self.dtype, name="conv1")(image)
+        image = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(image, train=train))
+        outputs = {"stem": max_pool(image)}
+        image, reached = outputs["stem"], 1
+        for stage, (blocks, dilate) in enumerate(zip(self.stage_sizes, (False, *self.dilate), strict=True), start=1):
+            stride, dilation = (1 if stage == 1 else 2), reached
+            if dilate:
+                stride, reached = 1, 2 * reached
+            for index in range(blocks):
+                block = Bottleneck(
+                    self.width * 2 ** (stage - 1),
+                    stride=stride if index == 0 else 1,
+                    dilation=dilation if index == 0 else reached,
+                    dtype=self.dtype,
+                    name=f"layer{stage}_{index}",
+                )
+                image = block(image, train=train)
+            outputs[f"layer{stage}"] = image
+        return outputs
+
+
+class ResNet(nn.Module):
+    """A classifier of torchvision's family; `num_classes` None leaves the head `fc` out."""
+
+    stage_sizes: tuple[int, ...]
+    num_classes: int | None = 1000
+    width: int = 64
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "b h w 3"], *, train: bool = False) -> dict[str, Float[Array, "b ..."]]:
+        """The trunk's outputs, "features" [b, c], their mean over the image, and "logits" [b, k], both float32."""
+        outputs = Backbone(self.stage_sizes, self.width, dtype=self.dtype, name="backbone")(image, train=train)
+        dtype = parameter_dtype(self.dtype)
+        outputs["features"] = outputs["layer4"].astype(dtype).mean((1, 2))
+        if self.num_classes is not None:
+            bias_init = uniform(outputs["features"].shape[-1] ** -0.5)
+            head = nn.Dense(
+                self.num_classes,
+                kernel_init=uniform_fan_in,
+                bias_init=bias_init,
+                dtype=dtype,
+                param_dtype=dtype,
+                name="fc",
+            )
+            outputs["logits"] = head(outputs["features"])
+        return outputs
