@@ -7,7 +7,7 @@ off, nothing is distorted, and a square slice of the right size passes unchanged
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int16, Int32, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Int16, Int32, UInt8
 from scipy.sparse import csr_array
 
 from mskjax.data.dataset import AIR_HU, Slices
@@ -25,11 +25,11 @@ def fit(slices: Slices, size: int) -> dict[str, np.ndarray]:
     cases = [slices.case(i) for i in range(len(slices))]
     images = [fit_image(image_hu, spacing_mm, size) for image_hu, _, spacing_mm in cases]
     masks = [fit_mask(mask, spacing_mm, size) for _, mask, spacing_mm in cases]
-    pitch_mm = [[_pitch_mm(image_hu.shape, spacing_mm, size)] * 2 for image_hu, _, spacing_mm in cases]
+    pitch_mm = [_longest_mm(mask.shape, spacing_mm) / size for _, mask, spacing_mm in cases]
     return {
         "image_hu": np.array(images, np.int16).reshape(-1, size, size),
         "mask": np.array(masks, np.uint8).reshape(-1, size, size),
-        "spacing_mm": np.array(pitch_mm, np.float32).reshape(-1, 2),
+        "spacing_mm": np.repeat(np.array(pitch_mm, np.float32)[:, None], 2, axis=1),
     }
 
 
@@ -37,31 +37,35 @@ def fit_image(
     image_hu: Int16[np.ndarray, "h w"], spacing_mm: Float[np.ndarray, "2"], size: int
 ) -> Int16[np.ndarray, "{size} {size}"]:
     """One slice as `fit` puts it on `size` x `size` square pixels."""
+    steps = _steps(image_hu.shape, spacing_mm, size)
     # Relative to air, so that what lies outside counts for nothing.
-    above_air = _resample(image_hu.astype(np.float64) - AIR_HU, (size, size), _steps(image_hu.shape, spacing_mm, size))
-    return np.rint(above_air + AIR_HU).astype(np.int16)
+    above_air = _resample(image_hu.astype(np.float64) - AIR_HU, (size, size), steps)
+    return np.rint(above_air + AIR_HU).astype(np.int16, order="C")
 
 
 def fit_mask(
-    mask: Shaped[np.ndarray, "h w"], spacing_mm: Float[np.ndarray, "2"], size: int
-) -> Shaped[np.ndarray, "{size} {size}"]:
-    """One mask as `fit` puts it on `size` x `size` square pixels, in its own type."""
-    steps = _steps(mask.shape, spacing_mm, size)
-    (row, row_inside), (column, column_inside) = (
-        _nearest(size, n, step) for n, step in zip(mask.shape, steps, strict=True)
-    )
-    return mask[np.ix_(row, column)] * np.outer(row_inside, column_inside).astype(mask.dtype)
+    mask: UInt8[np.ndarray, "h w"], spacing_mm: Float[np.ndarray, "2"], size: int
+) -> UInt8[np.ndarray, "{size} {size}"]:
+    """One mask as `fit` puts it on `size` x `size` square pixels."""
+    row_step, column_step = _steps(mask.shape, spacing_mm, size)
+    row, row_inside = _nearest(size, mask.shape[0], row_step)
+    column, column_inside = _nearest(size, mask.shape[1], column_step)
+    return mask[np.ix_(row, column)] * np.outer(row_inside, column_inside)
 
 
 def unfit(
-    values: Float32[np.ndarray, "S S"], shape: tuple[int, int], spacing_mm: Float[np.ndarray, "2"]
+    values: Float32[np.ndarray, "S S"],
+    shape: tuple[int, ...] | Int[np.ndarray, "2"],
+    spacing_mm: Float[np.ndarray, "2"],
 ) -> Float32[np.ndarray, "h w"]:
     """Probabilities on a slice's own grid of `shape` pixels, from the square that `fit` put the slice on.
 
     Bilinear, averaged where the square was finer than the slice.
     """
-    row_step, column_step = _steps(shape, spacing_mm, len(values))
-    return _resample(values.astype(np.float64), shape, (1 / row_step, 1 / column_step)).astype(np.float32)
+    rows, columns = map(int, shape)
+    row_step, column_step = _steps((rows, columns), spacing_mm, len(values))
+    resampled = _resample(values.astype(np.float64), (rows, columns), (1 / row_step, 1 / column_step))
+    return resampled.astype(np.float32, order="C")
 
 
 def indices(seed: int, count: int, batch_size: int, step: int) -> Int32[np.ndarray, "{batch_size}"]:
@@ -89,22 +93,24 @@ def _order(seed: int, count: int, number: int) -> Int32[np.ndarray, "{count}"]:
     return order
 
 
-def _pitch_mm(shape: tuple[int, ...], spacing_mm: Float[np.ndarray, "2"], size: int) -> float:
-    return float(np.max(np.asarray(shape) * spacing_mm) / size)
+def _longest_mm(shape: tuple[int, ...], spacing_mm: Float[np.ndarray, "2"]) -> float:
+    if not (np.isfinite(spacing_mm).all() and (spacing_mm > 0).all()):
+        raise ValueError(f"pixel spacing {spacing_mm.tolist()} mm; both must be positive and finite")
+    return float(max(np.asarray(shape) * spacing_mm))
 
 
 def _steps(shape: tuple[int, ...], spacing_mm: Float[np.ndarray, "2"], size: int) -> tuple[float, float]:
     """How many of the slice's rows and columns one pixel of the square spans; exactly 1 where they agree."""
-    row_mm, column_mm = spacing_mm
-    longest_mm = max(shape[0] * row_mm, shape[1] * column_mm)
-    return float(longest_mm / (size * row_mm)), float(longest_mm / (size * column_mm))
+    row_step, column_step = _longest_mm(shape, spacing_mm) / (size * spacing_mm)
+    return float(row_step), float(column_step)
 
 
 def _resample(
     values: Float[np.ndarray, "h w"], shape: tuple[int, int], steps: tuple[float, float]
 ) -> Float[np.ndarray, "rows columns"]:
     """`values` at `shape` positions that lie `steps` apart and share its centre; 0 beyond its edges."""
-    rows, columns = (_weights(*line) for line in zip(shape, values.shape, steps, strict=True))
+    rows = _weights(shape[0], values.shape[0], steps[0])
+    columns = _weights(shape[1], values.shape[1], steps[1])
     return (columns @ (rows @ values).T).T
 
 
@@ -114,11 +120,12 @@ def _positions(count: int, length: int, step: float) -> tuple[Float[np.ndarray, 
     return position, np.abs(position - (length - 1) / 2) <= length / 2 + _TIE
 
 
+@lru_cache(maxsize=16)
 def _weights(count: int, length: int, step: float) -> csr_array:
     """Linear interpolation as a matrix [count, length]: triangles as wide as a step, where that exceeds a pixel."""
     position, inside = _positions(count, length, step)
     weight = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(length)) / max(step, 1)) * inside[:, None]
-    return csr_array(weight / np.maximum(weight.sum(axis=1, keepdims=True), _TIE))
+    return csr_array(weight / np.where(inside, weight.sum(axis=1), 1)[:, None])
 
 
 def _nearest(count: int, length: int, step: float) -> tuple[Int32[np.ndarray, "count"], Bool[np.ndarray, "count"]]:
