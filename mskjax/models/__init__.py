@@ -1,6 +1,10 @@
-"""Networks in flax.linen: `build` makes one by name, `init` its fresh variables."""
+"""Networks in flax.linen: `build` makes one by name, `init` its fresh variables.
 
-import dataclasses
+`module.apply(variables, image, train=False)` takes images that are already normalised, float32 [b, h, w, 3], and
+returns a dict of named outputs, among them every stage. Parameter trees are nested dicts; networks of one family hold
+the trunk under `backbone`, so that its weights go from one into another by name.
+"""
+
 import functools
 import re
 from collections.abc import Iterable, Iterator
@@ -10,9 +14,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
 
 from mskjax.models.fcn import FCN
+from mskjax.models.initial import drawn_on_host
 from mskjax.models.layers import BatchNorm
+from mskjax.models.options import checked
 from mskjax.models.resnet import ResNet
 from mskjax.types import Key, Variables
 
@@ -24,29 +32,50 @@ NETWORKS = {
 
 
 def build(name: str, **options: Any) -> nn.Module:
-    """The network of a name; options are the fields of its class."""
+    """The network `name` of `NETWORKS`, torchvision's where no option says otherwise.
+
+    Options are the fields of its class: `num_classes` (None: no head), `aux_head` (segmenters), `stage_sizes` (four
+    numbers of blocks), `width` (channels of the stem), `dropout` (segmenters' heads) and `dtype`, in which it computes:
+    float32, bfloat16 or float64. Parameters, statistics and logits are float32, or float64 where `dtype` is. Raises
+    `ValueError` for a name, an option or a value that it does not know.
+    """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is unknown; choose one of {', '.join(NETWORKS)}")
-    known = [f.name for f in dataclasses.fields(NETWORKS[name].func) if f.name not in ("parent", "name")]
-    if unknown := set(options) - set(known):
-        raise ValueError(f"{name} has no option {', '.join(sorted(unknown))}; its options are {', '.join(known)}")
-    return NETWORKS[name](**options)
+    return NETWORKS[name](**checked(name, NETWORKS[name].func, options))
 
 
 def init(module: nn.Module, key: Key, image: Any) -> Variables:
-    """Fresh variables, {"params", "batch_stats"}; nothing is compiled. `image`: an array or its ShapeDtypeStruct."""
-    return module.lazy_init(key, jax.ShapeDtypeStruct(image.shape, jnp.float32))
+    """Fresh variables {"params", "batch_stats"} for images like `image`, an array or a `jax.ShapeDtypeStruct`.
+
+    They depend on `key` alone, whatever the backend and the number of devices. Random numbers come from numpy, and the
+    forward pass is traced for its shapes and dropped, so that only constants are left to compile.
+    """
+    leaves: list[Any] = []
+    structure: Any = None
+
+    def constants() -> list[Array]:
+        nonlocal leaves, structure
+        leaves, structure = jax.tree.flatten(module.init(key, jnp.zeros(image.shape, jnp.float32)))
+        return [leaf for leaf in leaves if not isinstance(leaf, np.ndarray)]
+
+    with drawn_on_host(key):
+        computed = iter(jax.jit(constants)())
+    leaves = [jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else next(computed) for leaf in leaves]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def abstract(module: nn.Module) -> Variables:
-    """The variables' shapes and types as `jax.ShapeDtypeStruct`."""
-    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
-    return jax.eval_shape(module.init, jax.random.key(0), image)
+    """The variables' shapes and types, as `jax.ShapeDtypeStruct`; nothing is computed."""
+    return jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3), jnp.float32)))
 
 
 @contextmanager
 def freeze_batch_norm(patterns: Iterable[str]) -> Iterator[None]:
-    """Under it, BatchNorm whose path matches a pattern uses and keeps its running statistics in training too."""
+    """Under it, `apply(..., train=True)` leaves some BatchNorm layers as in evaluation: their statistics stay.
+
+    Frozen are those of which a pattern, a regular expression, matches the whole path ("backbone/layer1_0/bn1") or that
+    of the scale ("backbone/layer1_0/bn1/scale"), so that the patterns that freeze parameters serve here too.
+    """
     matches = [re.compile(pattern).fullmatch for pattern in patterns]
 
     def interceptor(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:

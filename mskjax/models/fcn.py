@@ -32,7 +32,8 @@ class FCNHead(nn.Module):
 class FCN(nn.Module):
     """A segmenter of torchvision's family; `num_classes` None leaves the heads out.
 
-    `aux_head` adds a second head on stage 3, to be trained beside the first. Training needs the random stream "dropout".
+    `aux_head` adds a second head, on stage 3, to be trained beside the first. Training needs the random stream
+    "dropout".
     """
 
     stage_sizes: tuple[int, ...]

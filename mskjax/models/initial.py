@@ -1,49 +1,61 @@
-"""Initialisers of PyTorch, drawn by numpy on the host.
+"""Initialisers of PyTorch, and a host generator that spares them XLA.
 
-XLA takes some twenty seconds to compile the random numbers of a ResNet101; numpy draws them in one, the same on every
-backend and for any number of devices. Each initialiser has Flax's signature `(key, shape, dtype) -> Array`, the kernel
-layouts are Flax's, (h, w, in, out) and (in, out), and a call also works under `jit` and `eval_shape`.
+XLA compiles the random numbers of a ResNet101 for some twenty seconds. Under `drawn_on_host` the same initialisers take
+them from numpy in one second, alike on every backend and for any number of devices. Kernel layouts are Flax's,
+(h, w, in, out) and (in, out).
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.nn.initializers import Initializer
 
 from mskjax.types import Key
 
+Shape = tuple[int, ...]
+Initialiser = Callable[[Key, Shape, Any], Array | np.ndarray]
 
-def kaiming_normal_fan_out(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+_generator: ContextVar[np.random.Generator | None] = ContextVar("_generator", default=None)
+
+
+@contextmanager
+def drawn_on_host(key: Key) -> Iterator[None]:
+    """Under it, the initialisers draw in the order of their calls from one numpy generator that `key` seeds."""
+    token = _generator.set(np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel()))
+    try:
+        yield
+    finally:
+        _generator.reset(token)
+
+
+def kaiming_normal_fan_out(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
     """A kernel of standard deviation sqrt(2 / fan_out), fan_out being out times h times w; torchvision's ResNet."""
-    fan_out = math.prod(shape) / shape[-2]
-    std = math.sqrt(2 / fan_out)
-    return _draw(lambda rng, dtype: std * rng.standard_normal(shape, dtype), key, shape, dtype)
+    std = math.sqrt(2 / (math.prod(shape) / shape[-2]))
+    generator = _generator.get()
+    if generator is None:
+        return std * jax.random.normal(key, shape, dtype)
+    return std * generator.standard_normal(shape, dtype)
 
 
-def uniform_fan_in(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-    """A kernel within +-1 / sqrt(fan_in), what PyTorch gives Conv and Linear by default."""
-    return uniform(1 / math.sqrt(math.prod(shape[:-1])))(key, shape, dtype)
+def uniform_fan_in(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
+    """A kernel within +-1 / sqrt(fan_in), fan_in being in times h times w; what PyTorch gives Conv2d and Linear."""
+    return bias_of(shape)(key, shape, dtype)
 
 
-def uniform(bound: float) -> Initializer:
-    """The initialiser of values within +-`bound`; PyTorch gives a bias the bound of its kernel."""
-
-    def initialiser(key: Key, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return _draw(lambda rng, dtype: bound * (2 * rng.random(shape, dtype) - 1), key, shape, dtype)
-
-    return initialiser
+def bias_of(kernel_shape: Shape) -> Initialiser:
+    """The initialiser of a bias, within the same bounds as `uniform_fan_in` of its kernel; PyTorch's default."""
+    return functools.partial(_uniform, 1 / math.sqrt(math.prod(kernel_shape[:-1])))
 
 
-def _draw(sample: Callable[[np.random.Generator, Any], np.ndarray], key: Key, shape: Any, dtype: Any) -> Array:
-    """What `sample` makes with a generator seeded by `key`."""
-
-    def on_host(seed: Any) -> np.ndarray:
-        return sample(np.random.default_rng(np.asarray(seed).ravel()), dtype).astype(dtype)
-
-    return jax.pure_callback(
-        on_host, jax.ShapeDtypeStruct(shape, dtype), jax.random.key_data(key), vmap_method="sequential"
-    )
+def _uniform(bound: float, key: Key, shape: Shape, dtype: Any) -> Array | np.ndarray:
+    generator = _generator.get()
+    if generator is None:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+    return bound * (2 * generator.random(shape, dtype) - 1)

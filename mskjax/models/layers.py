@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
 from jax import Array, lax
-from jax.nn.initializers import Initializer
 from jaxtyping import Float
 
-from mskjax.models.initial import kaiming_normal_fan_out, uniform
+from mskjax.models.initial import Initialiser, bias_of, kaiming_normal_fan_out, uniform_fan_in
 
 
 def parameter_dtype(dtype: Any) -> Any:
@@ -36,7 +35,7 @@ class Conv(nn.Module):
     stride: int = 1
     dilation: int = 1
     use_bias: bool = False
-    kernel_init: Initializer = kaiming_normal_fan_out
+    kernel_init: Initialiser = kaiming_normal_fan_out
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -48,8 +47,7 @@ class Conv(nn.Module):
         convolved = self._convolve(image, kernel)
         if not self.use_bias:
             return convolved
-        bias_init = uniform(1 / math.sqrt(math.prod(shape[:3])))
-        bias = self.param("bias", bias_init, (self.features,), parameter_dtype(self.dtype))
+        bias = self.param("bias", bias_of(shape), (self.features,), parameter_dtype(self.dtype))
         return convolved + bias.astype(self.dtype)
 
     def _convolve(self, image: Array, kernel: Array) -> Array:
@@ -64,6 +62,21 @@ class Conv(nn.Module):
             rhs_dilation=(self.dilation, self.dilation),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+
+
+class Linear(nn.Module):
+    """PyTorch's Linear with its initialisers, always in float32 (float64 where `dtype` is)."""
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "b c"]) -> Float[Array, "b {self.features}"]:
+        """The features' product with the kernel, and the bias."""
+        shape, dtype = (features.shape[-1], self.features), parameter_dtype(self.dtype)
+        kernel = self.param("kernel", uniform_fan_in, shape, dtype)
+        bias = self.param("bias", bias_of(shape), (self.features,), dtype)
+        return features.astype(dtype) @ kernel + bias
 
 
 class BatchNorm(nn.Module):
@@ -112,8 +125,19 @@ def _moments(values: Float[Array, "b h w c"]) -> tuple[Float[Array, " c"], Float
 
 
 def max_pool(image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
-    """The maximum of each 3x3 window at stride 2, padded by 1 with what is never the maximum."""
-    return nn.max_pool(image, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    """The maximum of each 3x3 window at stride 2; the image is padded by one pixel that is never the maximum.
+
+    Over rows, then columns, as strided slices: on CPU seven times as fast in training as `nn.max_pool`, whose gradient
+    also has no deterministic form on GPU. Pixels that tie share the gradient.
+    """
+    for axis in (1, 2):
+        padding = [(0, 0)] * 4
+        padding[axis] = (1, 1)
+        padded = jnp.pad(image, padding, constant_values=-jnp.inf)
+        last = padded.shape[axis] - 3
+        slices = (lax.slice_in_dim(padded, first, last + first + 1, 2, axis) for first in range(3))
+        image = functools.reduce(jnp.maximum, slices)
+    return image
 
 
 def resize_bilinear(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:
@@ -127,6 +151,6 @@ def resize_bilinear(image: Float[Array, "b h w c"], height: int, width: int) -> 
 
 @functools.cache
 def _bilinear_weights(size: int, new_size: int) -> np.ndarray:
-    """The matrix [new_size, size] of the weights of old pixels in new ones; pixels beyond the edge repeat the edge's."""
+    """The weights [new_size, size] of old pixels in new ones; pixels beyond the edge repeat the edge's."""
     position = np.clip((np.arange(new_size) + 0.5) * size / new_size - 0.5, 0, size - 1)
     return np.clip(1 - np.abs(position[:, None] - np.arange(size)), 0, None)

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from mskjax.models.initial import uniform, uniform_fan_in
-from mskjax.models.layers import BatchNorm, Conv, max_pool, parameter_dtype
+from mskjax.models.layers import BatchNorm, Conv, Linear, max_pool, parameter_dtype
 
 
 class Bottleneck(nn.Module):
@@ -89,17 +88,7 @@ class ResNet(nn.Module):
     def __call__(self, image: Float[Array, "b h w 3"], *, train: bool = False) -> dict[str, Float[Array, "b ..."]]:
         """The trunk's outputs, "features" [b, c], their mean over the image, and "logits" [b, k], both float32."""
         outputs = Backbone(self.stage_sizes, self.width, dtype=self.dtype, name="backbone")(image, train=train)
-        dtype = parameter_dtype(self.dtype)
-        outputs["features"] = outputs["layer4"].astype(dtype).mean((1, 2))
+        outputs["features"] = outputs["layer4"].astype(parameter_dtype(self.dtype)).mean((1, 2))
         if self.num_classes is not None:
-            bias_init = uniform(outputs["features"].shape[-1] ** -0.5)
-            head = nn.Dense(
-                self.num_classes,
-                kernel_init=uniform_fan_in,
-                bias_init=bias_init,
-                dtype=dtype,
-                param_dtype=dtype,
-                name="fc",
-            )
-            outputs["logits"] = head(outputs["features"])
+            outputs["logits"] = Linear(self.num_classes, self.dtype, name="fc")(outputs["features"])
         return outputs

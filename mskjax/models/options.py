@@ -1,0 +1,51 @@
+"""What a network's options may be, each refused in a sentence."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+def checked(name: str, network: type, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `build`, with `stage_sizes` as a tuple and `dtype` as a dtype; `ValueError` names a bad one."""
+    known = [field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join(known)}")
+    for option, value in options.items():
+        allowed, description = RULES[option]
+        if not allowed(value):
+            raise ValueError(f"{name} has {option}={value!r}; it must be {description}")
+    if options.get("aux_head") and options.get("num_classes", 1) is None:
+        raise ValueError(f"{name} has aux_head=True but num_classes=None, which leaves all heads out; name num_classes")
+    converted = {"stage_sizes": tuple, "dtype": jnp.dtype}
+    return {option: converted.get(option, lambda same: same)(value) for option, value in options.items()}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _are_stages(value: Any) -> bool:
+    return isinstance(value, Sequence) and len(value) == 4 and all(map(_is_count, value))
+
+
+def _is_dtype(value: Any) -> bool:
+    try:
+        name = jnp.dtype(value).name
+    except TypeError:
+        return False
+    return name in DTYPES and (name != "float64" or jax.config.read("jax_enable_x64"))
+
+
+RULES = {
+    "num_classes": (lambda value: value is None or _is_count(value), "a positive whole number, or None for no head"),
+    "aux_head": (lambda value: isinstance(value, bool), "True or False"),
+    "stage_sizes": (_are_stages, "four positive whole numbers"),
+    "width": (_is_count, "a positive whole number"),
+    "dropout": (lambda value: isinstance(value, (int, float)) and 0 <= value < 1, "at least 0 and below 1"),
+    "dtype": (_is_dtype, f"one of {', '.join(DTYPES)}, float64 only with jax_enable_x64"),
+}
