@@ -1,20 +1,136 @@
-"""The headers of one CT series: found by content, checked, and in the order of its slices from feet to head."""
+"""One CT series out of a folder: found by content, chosen where there are several, checked, in order, feet to head.
 
+No value that names a patient enters a message: files, UIDs, series numbers and series descriptions do.
+"""
+
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from absl import logging
+
+from mskjax.data.headers import is_dicom, read_header, why_no_slice
+from mskjax.data.planes import Plane, planes_of
+from mskjax.data.stack import from_feet_to_head
+
+Series = dict[str, list[pydicom.Dataset]]
 
 
 def read_series(path: str | Path, series: str | None = None) -> list[pydicom.Dataset]:
-    """The headers, without pixels, of one CT series from feet to head, each with its `filename`."""
+    """The headers, without pixels, of one CT series from feet to head, each with its `filename`.
+
+    `path` is a folder, searched to its depth, or one file. `series` names one of several by UID, by the first digits of
+    its UID, by SeriesNumber or by (a part of) its description; `#2` after it, or alone, is the second geometry where
+    one series holds several. An enhanced multi-frame file is one header; `read_planes` tells the order of its frames.
+
+    Raises `ValueError` where the files are no single even stack of axial CT slices in HU, and `OSError` where files are
+    missing, damaged or cut short.
+    """
+    headers = [plane.header for plane in read_planes(path, series)]
+    return list({header.filename: header for header in headers}.values())
+
+
+def read_planes(path: str | Path, series: str | None = None) -> list[Plane]:
+    """The planes of one CT series in the order of the image's slices; arguments and errors as in `read_series`."""
     path = Path(path)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    headers = [pydicom.dcmread(p, stop_before_pixels=True) for p in files if pydicom.misc.is_dicom(p)]
-    headers = [h for h in headers if h.get("Modality") == "CT"]
-    if not headers:
-        raise ValueError(f"{path} holds no CT image")
-    cosines = np.array(headers[0].ImageOrientationPatient, float)
-    normal = np.cross(cosines[:3], cosines[3:])
-    normal *= np.sign(normal[2])
-    return sorted(headers, key=lambda h: float(normal @ np.array(h.ImagePositionPatient, float)))
+    name, _, geometry = (series or "").partition("#")
+    headers = _choose_series(path, _ct_headers(path), name)
+    planes = [plane for header in headers for plane in planes_of(header)]
+    return from_feet_to_head(_choose_geometry(path, planes, geometry))
+
+
+def _ct_headers(path: Path) -> list[pydicom.Dataset]:
+    """The headers of all CT slices under `path`; what else lies there is left out, and said."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give a DICOM folder or file, NIfTI or NRRD")
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("[!.]*") if p.is_file())
+    slices, others = [], defaultdict(list)
+    for file in files:
+        header = read_header(file) if is_dicom(file) else None
+        reason = "file that is not DICOM" if header is None else why_no_slice(header)
+        if header is None or reason:
+            others[reason].append(file)
+        else:
+            slices.append(header)
+    left_out = "; ".join(f"{len(of)} {reason} ({_few(of)})" for reason, of in others.items())
+    if not slices:
+        held = f"it holds {left_out}" if left_out else "it is empty"
+        raise ValueError(f"{path} has no CT slice to measure: {held}; give the folder of one axial CT series")
+    if left_out:
+        logging.info("left out of %s: %s", path, left_out)
+    return slices
+
+
+def _choose_series(path: Path, headers: list[pydicom.Dataset], name: str) -> list[pydicom.Dataset]:
+    """The headers of the one series, or of the one that `name` names."""
+    present: Series = defaultdict(list)
+    for header in headers:
+        present[str(header.get("SeriesInstanceUID") or "")].append(header)
+    chosen = _named(present, name) if name else list(present)
+    if len(chosen) == 1:
+        return present[chosen[0]]
+    trouble = f"{len(chosen)} CT series" + (f" that '{name}' may mean" if name else "") if chosen else f"no '{name}'"
+    listed = "; ".join(_describe(present[uid]) for uid in chosen or present)
+    raise ValueError(f"{path} holds {trouble}: {listed}; name one as series=UID, or give its own folder")
+
+
+def _named(present: Series, name: str) -> list[str]:
+    """The UIDs of the series that `name` means, by the strictest reading that means any."""
+    numbers = {uid: str(headers[0].get("SeriesNumber") or "") for uid, headers in present.items()}
+    titles = {uid: _description(headers).casefold() for uid, headers in present.items()}
+    readings = (
+        [uid for uid in present if uid == name],
+        [uid for uid in present if numbers[uid] == name],
+        [uid for uid in present if titles[uid] == name.casefold()],
+        [uid for uid in present if uid.startswith(name)],
+        [uid for uid in present if name.casefold() in titles[uid]],
+    )
+    return next((meant for meant in readings if meant), [])
+
+
+def _choose_geometry(path: Path, planes: list[Plane], geometry: str) -> list[Plane]:
+    """The planes of the one geometry in a series, or of the one that its number (from 1) names."""
+    groups: list[list[Plane]] = []
+    for plane in planes:
+        group = next((group for group in groups if _alike(group[0], plane)), None)
+        groups.append([plane]) if group is None else group.append(plane)
+    if geometry.isdigit() and 1 <= int(geometry) <= len(groups):
+        return groups[int(geometry) - 1]
+    if len(groups) == 1 and not geometry:
+        return groups[0]
+    listed = "; ".join(f"#{number}: {_describe_geometry(group)}" for number, group in enumerate(groups, 1))
+    wanted = f", and none of them is '#{geometry}'" if geometry else ""
+    raise ValueError(
+        f"{path} has {len(groups)} geometries (mixed orientations, matrices or pixel spacings) in one series{wanted}: "
+        f"{listed}; name one as series=#1"
+    )
+
+
+def _alike(one: Plane, other: Plane) -> bool:
+    """Whether two planes are parallel, equally turned, and of the same matrix and pixel spacing."""
+    parallel = np.allclose(one.cosines, other.cosines, atol=1e-3)
+    return parallel and one.matrix == other.matrix and np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3)
+
+
+def _describe(headers: list[pydicom.Dataset]) -> str:
+    uid = str(headers[0].get("SeriesInstanceUID") or "no UID")
+    number = headers[0].get("SeriesNumber")
+    files = f"{len(headers)} file" + "s" * (len(headers) > 1)
+    return f"{uid} (number {'unknown' if number is None else number}, '{_description(headers)}', {files})"
+
+
+def _description(headers: list[pydicom.Dataset]) -> str:
+    return str(headers[0].get("SeriesDescription") or "")[:64]
+
+
+def _describe_geometry(group: list[Plane]) -> str:
+    first = group[0]
+    cosines = " ".join(f"{x:.3g}" for x in first.cosines.ravel())
+    rows, columns = first.matrix
+    spacing = f"{first.spacing_mm[0]:g} x {first.spacing_mm[1]:g} mm"
+    return f"{len(group)} slices of {rows} x {columns} pixels of {spacing}, orientation {cosines} (as {first.name})"
+
+
+def _few(files: list[Path]) -> str:
+    return ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")

@@ -90,7 +90,7 @@ def require_untilted(image: sitk.Image, purpose: str) -> None:
         )
 
 
-def _view(image: sitk.Image) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+def _view(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The order of the array's axes in the axial view, and which of them are then flipped."""
     if image.GetDimension() != 3:
         raise ValueError(f"an axial view needs a 3-D image, and this one has {image.GetDimension()} dimensions")

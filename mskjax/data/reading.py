@@ -3,30 +3,64 @@
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
+from absl import logging
 
-from mskjax.data.dicom import read_series
+from mskjax.data.dicom import read_planes
+from mskjax.data.hounsfield import hounsfield, refuse_other_units, to_int16_hu
+from mskjax.data.orientation import set_slice_positions, tilt_degrees
+from mskjax.data.planes import Plane, lookup
+from mskjax.data.stack import distance_mm, is_tilted
+from mskjax.data.volumes import is_volume, read_volume
 
 
 def read_image(path: str | Path, series: str | None = None) -> sitk.Image:
-    """The CT as a 3-D int16 image in HU, padding and everything below -1024 set to -1024."""
+    """The CT as a 3-D int16 image in HU, with padding and everything below -1024 set to -1024.
+
+    `path` is a DICOM folder (searched to its depth) or file, told by content, or a NIfTI or NRRD file; `series` names
+    one of several DICOM series as `mskjax.data.dicom.read_series` says. Fractions of HU are rounded. A DICOM series has
+    its slices from feet to head, its spacing from their positions; a single slice has depth 1 and its SliceThickness
+    (1 mm where unknown). A gantry-tilted series keeps the position of every slice: see `mskjax.data.orientation`.
+
+    Raises `ValueError` where this is no single CT in HU with a sound geometry, `OSError` where a file cannot be read;
+    the sentence names the file, the values and the remedy.
+    """
     path = Path(path)
-    if path.is_file() and not pydicom.misc.is_dicom(path):
-        image = sitk.ReadImage(str(path))
-        values = sitk.GetArrayFromImage(image)
-    else:
-        headers = read_series(path, series)
-        slices = [sitk.ReadImage(str(h.filename)) for h in headers]
-        values = np.concatenate([sitk.GetArrayFromImage(s) for s in slices])
-        origins = np.array([s.GetOrigin() for s in slices])
-        image = sitk.GetImageFromArray(values)
-        image.SetOrigin(origins[0].tolist())
-        direction = np.array(slices[0].GetDirection()).reshape(3, 3)
-        direction[:, 2] *= np.sign(direction[2, 2])
-        image.SetDirection(direction.ravel().tolist())
-        gap = np.linalg.norm(origins[-1] - origins[0]) / max(len(slices) - 1, 1) if len(slices) > 1 else 1.0
-        image.SetSpacing([*slices[0].GetSpacing()[:2], float(gap)])
-    hu = sitk.GetImageFromArray(np.clip(np.rint(values), -1024, 32767).astype(np.int16))
-    hu.CopyInformation(image)
-    return hu
+    if is_volume(path):
+        return _read_volume(path, series)
+    planes = read_planes(path, series)
+    image_hu = hounsfield(planes)
+    refuse_other_units(image_hu, str(path))
+    image = sitk.GetImageFromArray(image_hu)
+    _place(image, planes)
+    if is_tilted(planes):
+        set_slice_positions(image, np.stack([plane.position_mm for plane in planes]))
+        logging.warning(
+            "%s is tilted by %.1f degrees: slices are measured in their own planes, 3-D work refuses it",
+            path,
+            tilt_degrees(image),
+        )
+    return image
+
+
+def _read_volume(path: Path, series: str | None) -> sitk.Image:
+    if series is not None:
+        raise ValueError(f"{path} holds one image and no DICOM series; leave series='{series}' out")
+    stored = read_volume(path)
+    if stored.GetPixelID() in (sitk.sitkUInt8, sitk.sitkInt8):
+        raise ValueError(f"{path} stores 8-bit values, which cannot be HU; give the CT itself, not a mask or a picture")
+    image_hu = to_int16_hu(sitk.GetArrayViewFromImage(stored), str(path))
+    refuse_other_units(image_hu, str(path))
+    image = sitk.GetImageFromArray(image_hu)
+    image.CopyInformation(stored)
+    return image
+
+
+def _place(image: sitk.Image, planes: list[Plane]) -> None:
+    """Gives the image the grid of its planes, whose third axis is their normal."""
+    first = planes[0]
+    thickness_mm = float(lookup(first.header, "SliceThickness", first.frame) or 1.0)
+    depth_mm = distance_mm(planes) if len(planes) > 1 else thickness_mm
+    image.SetSpacing([float(first.spacing_mm[1]), float(first.spacing_mm[0]), depth_mm])
+    image.SetOrigin(first.position_mm.tolist())
+    image.SetDirection(np.column_stack([*first.cosines, first.normal]).ravel().tolist())
