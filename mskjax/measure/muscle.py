@@ -21,7 +21,7 @@ def muscle_area_cm2(mask: Values, spacing_mm: Spacing) -> float | Float[np.ndarr
     """
     muscle = as_mask(mask)
     row_mm, column_mm = as_spacing_mm(spacing_mm, muscle.ndim)[-2:]
-    area = np.count_nonzero(muscle, axis=(-2, -1)) * (row_mm * column_mm / MM2_PER_CM2)
+    area = np.count_nonzero(muscle, axis=(-2, -1)) * row_mm * column_mm / MM2_PER_CM2
     return area if muscle.ndim == 3 else float(area)
 
 

@@ -43,6 +43,8 @@ UNITS = {
     "smd_difference_percent": "%",
 }
 
+Summary = dict[str, dict[str, float]]
+
 
 def score(
     image_hu: Int16[np.ndarray, "h w"],
@@ -82,14 +84,13 @@ def with_differences(cases: pd.DataFrame) -> pd.DataFrame:
     return cases.join(more)
 
 
-def summarise(cases: pd.DataFrame) -> pd.DataFrame:
-    """One row a metric: unit, cases, non_finite, mean, sd, standard_error, median.
+def summarise(cases: pd.DataFrame) -> Summary:
+    """For each metric of `UNITS`: cases, non_finite, mean, sd, standard_error, median.
 
     sd is of the sample (n - 1); the standard error takes cases as independent. NaN where too few values are finite.
     """
     full = with_differences(cases)
-    rows = [{"metric": name, "unit": unit, **_describe(full[name].to_numpy(float))} for name, unit in UNITS.items()]
-    return pd.DataFrame(rows).set_index("metric")
+    return {name: _describe(full[name].to_numpy(float)) for name in UNITS}
 
 
 def _describe(values: np.ndarray) -> dict[str, float]:

@@ -1,0 +1,128 @@
+"""Scoring a run on held-out cases of its dataset."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import logging
+from jaxtyping import Bool, Float, Int16
+from PIL import Image
+from tqdm import tqdm
+
+from mskjax.data.dataset import Dataset, Slices, read_dataset
+from mskjax.study import folder, report
+from mskjax.study.overlays import draw_slice
+from mskjax.study.summary import CASE_COLUMNS, score, summarise
+
+Predictor = Callable[[Int16[np.ndarray, "n h w"], Float[np.ndarray, "2"]], Float[np.ndarray, "n h w"]]
+THRESHOLD = 0.5
+
+
+def evaluate(
+    workdir: str | Path,
+    split: str = "test",
+    output: str | Path | None = None,
+    dataset: str | Path | None = None,
+    predictor: Predictor | None = None,
+) -> Path:
+    """Evaluates the best weights of the run `workdir` on a split of its dataset; the folder with the results.
+
+    `output` is workdir/evaluation unless given; `dataset` is for one that has moved, or another one; `predictor` takes
+    the place of the run's own. What is up to date is left as it is. Raises `OSError` where the run or the dataset is
+    missing and `ValueError` where the split has no cases.
+    """
+    workdir = Path(workdir)
+    output = Path(output) if output else workdir / "evaluation"
+    source = Path(dataset) if dataset else folder.dataset_of(workdir)
+    made_from = folder.made_from(workdir, source, split)
+    if folder.is_current(output, made_from):
+        logging.info("%s is up to date; delete it to evaluate again", output)
+        return output
+    data = read_dataset(source)
+    rows = data.rows(split)
+    if not len(rows):
+        raise ValueError(f"{source} has no {split} cases; it counts {data.manifest['counts']}")
+    slices = data.slices.select(rows)
+    masks = _predict(predictor or _load(workdir), slices)
+    cases = _score(slices, data.cases.iloc[rows], masks)
+    findings = _findings(workdir, slices, masks, cases, _notes(workdir, data, rows, cases), made_from)
+    folder.write(output, cases, findings, made_from)
+    return output
+
+
+def _load(workdir: Path) -> Predictor:
+    # Imported here, as it brings JAX along.
+    from mskjax.training.predict import load_run
+
+    return load_run(workdir)
+
+
+def _predict(predictor: Predictor, slices: Slices) -> list[Bool[np.ndarray, "h w"]]:
+    """The mask of each case at its true size; one case at a time, for one compilation."""
+    masks = []
+    for i in tqdm(range(len(slices)), desc="predict", unit="case", disable=None):
+        image_hu, _, spacing_mm = slices.case(i)
+        probability = predictor(image_hu[None], spacing_mm)[0]
+        if not np.isfinite(probability).all():
+            raise ValueError(f"the run predicts no numbers for case {slices.case_id[i]}; its weights are damaged")
+        masks.append(probability > THRESHOLD)
+    return masks
+
+
+def _score(slices: Slices, known: pd.DataFrame, masks: Sequence[Bool[np.ndarray, "h w"]]) -> pd.DataFrame:
+    """The rows of cases.csv, in the dataset's order."""
+    scores = []
+    for i, mask in enumerate(masks):
+        image_hu, reference, spacing_mm = slices.case(i)
+        scores.append(score(image_hu, mask, reference, spacing_mm))
+    return known.reset_index(drop=True).join(pd.DataFrame(scores)).reindex(columns=list(CASE_COLUMNS))
+
+
+def _findings(
+    workdir: Path,
+    slices: Slices,
+    masks: Sequence[Bool[np.ndarray, "h w"]],
+    cases: pd.DataFrame,
+    notes: list[str],
+    made_from: dict[str, Any],
+) -> report.Findings:
+    worst_first = cases.sort_values(["dice", "rms_dta_cm"], ascending=[True, False], kind="stable")
+    curves = workdir / "loss_curves.png"
+    return report.Findings(
+        run=workdir.resolve().name,
+        cases=worst_first,
+        summary=summarise(cases),
+        pictures=[_picture(slices, masks, i, case) for i, case in worst_first.to_dict("index").items()],
+        notes=notes,
+        loss_curves=curves.read_bytes() if curves.is_file() else None,
+        provenance={"evaluation": made_from, "run": folder.provenance_of(workdir)},
+    )
+
+
+def _picture(slices: Slices, masks: Sequence[Bool[np.ndarray, "h w"]], i: Any, case: dict[str, Any]) -> Image.Image:
+    image_hu, reference, spacing_mm = slices.case(i)
+    dice, distance = report.number(case["dice"], 3), report.number(case["rms_dta_cm"], 2)
+    area, expected = report.number(case["sma_cm2"], 1), report.number(case["reference_sma_cm2"], 1)
+    scores = f"Dice {dice}   RMS-DTA {distance} cm   SMA {area} cm² (reference {expected})"
+    outlines = {"reference": reference, "prediction": masks[i]}
+    return draw_slice(image_hu, spacing_mm, outlines, [case["case_id"], scores])
+
+
+def _notes(workdir: Path, data: Dataset, rows: np.ndarray, cases: pd.DataFrame) -> list[str]:
+    """What a reader must know before trusting the figures, in sentences."""
+    patients = data.cases["patient_id"].to_numpy(str)
+    own, others = patients[rows], set(np.delete(patients, rows))
+    known, people = sum(patient in others for patient in own), len(set(own))
+    missed = int(np.isinf(cases["rms_dta_cm"].to_numpy(float)).sum())
+    notes = {
+        f"{known} of {len(rows)} cases show patients who are in another split too; these scores say little about new "
+        "patients.": known > 0,
+        f"The {len(rows)} cases come from {people} patient{'s' * (people > 1)}. Slices of one patient are alike, so "
+        "the standard errors, which take them as independent, are too small.": people < len(rows),
+        f"In {missed} of {len(rows)} cases one of the two masks is empty; their infinite RMS-DTA is left out of the "
+        "mean.": missed > 0,
+        "The run has not finished; these are its best weights so far.": not (workdir / "DONE").is_file(),
+    }
+    return [sentence for sentence, applies in notes.items() if applies]

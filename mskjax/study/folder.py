@@ -1,0 +1,92 @@
+"""The evaluation folder, and what of a run goes into it.
+
+    evaluation/  cases.csv, summary.csv, summary.json, overlays/*.png, report.html
+
+summary.json is written last and says what the evaluation was made from: while that stands, nothing is made again.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import mskjax
+from mskjax.files import atomic_path, read_json, remove, sha256, write_json
+from mskjax.study import report
+from mskjax.study.summary import UNITS, Summary
+
+OUTPUTS = ("cases.csv", "summary.csv", "summary.json", "overlays", "report.html")
+
+
+def dataset_of(workdir: Path) -> Path:
+    """The dataset folder that the run's config names."""
+    return Path(read_json(_present(workdir / "config.json", "train it with launch.train"))["dataset"])
+
+
+def provenance_of(workdir: Path) -> Any:
+    """What the run was made from, or nothing where it does not say."""
+    path = workdir / "provenance.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def made_from(workdir: Path, dataset: Path, split: str) -> dict[str, Any]:
+    """All that an evaluation depends on; `FileNotFoundError` where the run has no weights or the dataset is gone."""
+    weights = _present(workdir / "best" / "variables.safetensors", "train it until its first validation")
+    manifest = _present(dataset / "dataset.json", "name the dataset with --dataset if it has moved")
+    metrics = workdir / "metrics.jsonl"
+    return {
+        "split": split,
+        "weights_sha256": sha256(weights),
+        "dataset_sha256": read_json(manifest)["sha256"],
+        "metrics_sha256": sha256(metrics) if metrics.is_file() else None,
+        "finished": (workdir / "DONE").is_file(),
+        "mskjax": mskjax.__version__,
+    }
+
+
+def is_current(output: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the folder is whole and was made from just this."""
+    if not all((output / name).exists() for name in OUTPUTS):
+        return False
+    return read_json(output / "summary.json").get("made_from") == made_from
+
+
+def write(output: Path, cases: pd.DataFrame, findings: report.Findings, made_from: dict[str, Any]) -> None:
+    """Writes the folder, replacing what an earlier evaluation left in it and nothing else."""
+    remove(output / "summary.json")
+    _write_table(output / "cases.csv", cases)
+    rows = [{"metric": name, "unit": UNITS[name], **row} for name, row in findings.summary.items()]
+    _write_table(output / "summary.csv", pd.DataFrame(rows))
+    with atomic_path(output / "overlays") as written:
+        written.mkdir()
+        for rank, (case_id, picture) in enumerate(zip(findings.cases["case_id"], findings.pictures, strict=True), 1):
+            picture.save(written / f"{rank:03d}_{_file_name(case_id)}.png")
+    with atomic_path(output / "report.html") as written:
+        written.write_text(report.render(findings), encoding="utf-8")
+    counts = {"cases": len(cases), "patients": len(set(cases["patient_id"]))}
+    write_json(output / "summary.json", {**counts, "metrics": _plain(findings.summary), "made_from": made_from})
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as written:
+        table.to_csv(written, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _plain(summary: Summary) -> dict[str, dict[str, Any]]:
+    """The summary as JSON has it: what is not finite becomes null."""
+    return {
+        name: {"unit": UNITS[name]} | {key: value if np.isfinite(value) else None for key, value in row.items()}
+        for name, row in summary.items()
+    }
+
+
+def _file_name(case_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", case_id)[:80]
+
+
+def _present(path: Path, remedy: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} has no {path.name}; {remedy}")
+    return path
