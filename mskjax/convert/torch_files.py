@@ -56,9 +56,9 @@ def read_torch(path: str | Path) -> Any:
 
 def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
-        _check_members(archive, path.stat().st_size)
         names = set(archive.namelist())
         root = _root(names)
+        _check_members(archive, path.stat().st_size)
         if f"{root}/byteorder" in names and archive.read(f"{root}/byteorder") != b"little":
             raise Refused("holds big-endian numbers; save it again on a little-endian machine")
         members: dict[str, bytes] = {}

@@ -1,0 +1,103 @@
+"""Weight files of any kind into the variables of a named network; a file's content tells its kind, not its name."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax.traverse_util import flatten_dict
+
+from mskjax import models
+from mskjax.convert import torchvision
+from mskjax.convert.options import HEADS, Network, describe, disagreements, present_heads
+from mskjax.convert.rules import Rule, apply_rules, rename
+from mskjax.convert.store import holds_variables, read_safetensors
+from mskjax.convert.torch_files import read_torch
+from mskjax.types import Variables
+
+WRAPPERS = ("state_dict", "model")
+PARALLEL_PREFIX = "module."
+
+
+def load_weights(path: str | Path, model: str, **options: Any) -> Variables:
+    """The variables of `models.build(model, **options)`, filled strictly from a weight file.
+
+    The file is torch's `.pth` or `.pt` in either form, or safetensors, under torchvision's names or mskjax's own. Every
+    tensor must have its place and every leaf its tensor. A head that the file has and the network lacks is left out,
+    and the log says so: the auxiliary head of COCO files by default, any head with `num_classes=None`. Raises
+    `ValueError` where options and file disagree, naming the options that fit, or with a diff of all mismatches, and
+    `OSError` where the file cannot be read.
+    """
+    module = models.build(model, **options)
+    tensors = read_tensors(path)
+    target = models.abstract(module)
+    wanted: dict[str, Any] = flatten_dict(target, sep="/")
+    stored, asked = _stored(tensors), describe(wanted)
+    if stored and asked and (phrases := disagreements(stored, asked)):
+        raise ValueError(f"{path} does not fit {model} as asked: {'; '.join(phrases)}")
+    rules = _rules(tensors, present_heads(wanted))
+    _log_left_out(path, rename(tensors, rules).ignored)
+    try:
+        variables = apply_rules(tensors, rules, target)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit {model}: {error}") from error
+    return jax.device_put(variables)
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of a weight file by name, without a wrapping dictionary or the prefix "module.", which is logged."""
+    if _is_safetensors(path):
+        return read_safetensors(path)[0]
+    tensors = _unwrap(path, read_torch(path))
+    for name, value in tensors.items():
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
+            raise ValueError(f"{path} is no state_dict: its entry {name!r:.100} is a {type(value).__name__}, no tensor")
+    if all(name.startswith(PARALLEL_PREFIX) for name in tensors):
+        logging.info("%s: the prefix %r of parallel training is taken off every name", path, PARALLEL_PREFIX)
+        return {name.removeprefix(PARALLEL_PREFIX): value for name, value in tensors.items()}
+    return tensors
+
+
+def _unwrap(path: str | Path, value: Any) -> dict[Any, Any]:
+    """The dictionary of tensors, which a training checkpoint holds as one of its entries."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a {type(value).__name__} where a state_dict belongs; save the state_dict")
+    wrappers = [name for name in WRAPPERS if isinstance(value.get(name), dict)]
+    if len(wrappers) > 1:
+        raise ValueError(f"{path} holds both {' and '.join(wrappers)}; save the one that is meant alone")
+    if wrappers:
+        others = ", ".join(str(name)[:40] for name in value if name != wrappers[0])
+        logging.info("%s: the weights are its entry %r; left out: %s", path, wrappers[0], others or "nothing")
+        value = value[wrappers[0]]
+    if not value:
+        raise ValueError(f"{path} holds an empty state_dict; save the trained network's")
+    return value
+
+
+def _is_safetensors(path: str | Path) -> bool:
+    """Whether the file begins as safetensors do: the header's length in 8 bytes, then JSON."""
+    with Path(path).open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= Path(path).stat().st_size
+
+
+def _stored(tensors: Mapping[str, np.ndarray]) -> Network | None:
+    leaves = rename(tensors, _rules(tensors, HEADS)).leaves
+    return describe({name: leaf.array for name, leaf in leaves.items()})
+
+
+def _rules(tensors: Mapping[str, np.ndarray], heads: Collection[str]) -> list[Rule]:
+    """The rules for the names of `tensors`, with the heads that are wanted; other heads are left out."""
+    if not holds_variables(tensors):
+        return torchvision.rules(heads)
+    kept, others = "|".join(["backbone", *heads]), [head for head in HEADS if head not in heads]
+    own = Rule(rf"((?:params|batch_stats)/(?:{kept})/.*)", r"\1")
+    return [own, *(Rule(rf"(?:params|batch_stats)/{head}/.*", None) for head in others)]
+
+
+def _log_left_out(path: str | Path, names: list[str]) -> None:
+    for kind in ("num_batches_tracked", *HEADS):
+        if count := sum(kind in name.replace("/", ".").split(".") for name in names):
+            logging.info("%s: %d tensors of %s are left out", path, count, kind)

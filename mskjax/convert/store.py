@@ -1,0 +1,48 @@
+"""Variables in one safetensors file, each leaf under its path, as in `params/backbone/conv1/kernel`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from mskjax.files import atomic_path
+from mskjax.types import Variables
+
+COLLECTIONS = ("params", "batch_stats")
+
+
+def save_variables(path: str | Path, variables: Variables, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes variables, a tree of arrays, and text that says what they are, whole or not at all."""
+    leaves = flatten_dict(variables, sep="/")
+    # safetensors writes the bytes as they lie in memory, so that an array must lie there in order.
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}
+    with atomic_path(path) as written:
+        save_file(arrays, written, dict(metadata or {}))
+
+
+def load_variables(path: str | Path) -> tuple[Variables, dict[str, str]]:
+    """The variables, as numpy arrays, and the metadata of a file that `save_variables` wrote.
+
+    Raises `ValueError` for a file that is cut short, is no safetensors, or holds tensors under other names.
+    """
+    tensors, metadata = read_safetensors(path)
+    if not holds_variables(tensors):
+        raise ValueError(f"{path} holds no variables of mskjax; convert it with launch.convert first")
+    return unflatten_dict(tensors, sep="/"), metadata
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """All tensors of a safetensors file by name, and its metadata."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is cut short or no safetensors file ({error}); copy or convert it again") from error
+
+
+def holds_variables(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether the names are leaves of Flax variables."""
+    return bool(tensors) and all(name.partition("/")[0] in COLLECTIONS for name in tensors)
