@@ -9,14 +9,13 @@ known area is that of the mask's pixels, and the known density the mean of the s
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int16, UInt8
+from jaxtyping import Float32, Float64, Int16, UInt8
 from scipy import ndimage
 
 from mskjax.data.anatomy import bones, muscles, organs
-from mskjax.data.anatomy.canvas import Canvas, capsule
+from mskjax.data.anatomy.canvas import Canvas
+from mskjax.data.anatomy.observers import draw_reader, outline
 from mskjax.data.anatomy.patient import Patient, draw
-
-_MUSCLE_GROUPS = ("erector", "quadratus", "psoas", "wall", "rectus", "gluteus")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Phantom:
 
 
 def slices(count: int, size: int = 256, seed: int = 0) -> Phantom:
-    """`count` axial slices at L3, one a patient, of `size` x `size` pixels; the pixel pitch follows the patient's girth.
+    """`count` axial slices at L3, one a patient, of `size` x `size` pixels whose pitch follows the patient's girth.
 
     The patient at index i is the same whatever `count` and `size` are.
     """
@@ -136,7 +135,7 @@ def paint(
     organs.paint_organs(canvas, patient, body, z_mm)
     muscles.paint_wall(canvas, patient, body, level)
     muscles.paint_spinal_muscles(canvas, patient, body, level)
-    muscles.paint_gluteus(canvas, patient, level)
+    muscles.paint_pelvic_muscles(canvas, patient, level)
     muscles.marble(canvas, patient)
     bones.paint_hips(canvas, patient, level)
     bones.paint_ribs(canvas, patient, body, level)
@@ -158,7 +157,8 @@ def _canvas(patient: Patient, z_mm: float, size: tuple[int, int], spacing_mm: Fl
         y=y - turn * x + warp_y + np.float32(curve),
         hu=np.full(x.shape, -1000, np.float32),
         label=np.zeros(x.shape, np.uint8),
-        grain=patient.texture(columns, rows, z_mm),
+        grain=patient.grain(columns, rows, z_mm),
+        patches=patient.patches(columns, rows, z_mm),
         pixel_mm=float(np.sqrt(np.prod(spacing_mm))),
     )
 
@@ -186,3 +186,20 @@ def _noise(
     white = rng.standard_normal(shape, dtype=np.float32)
     coloured = np.fft.irfft2(np.fft.rfft2(white) * gain, s=shape[1:])
     return (coloured / coloured.std()).astype(np.float32)
+
+
+def observers(phantom: Phantom, readers: int = 10, seed: int = 0) -> UInt8[np.ndarray, "readers n h w"]:
+    """Masks of the slices of `phantom` as `readers` simulated human readers draw them; see `anatomy.observers`.
+
+    A reader keeps one hand: reader r's habits depend on `seed` and r alone, what is drawn also on the slice's index.
+    """
+    if phantom.image_hu.ndim != 3:
+        raise ValueError(f"readers outline slices, not volumes of shape {phantom.image_hu.shape}; use phantom.slices")
+    drawn = np.zeros((readers, *phantom.mask.shape), np.uint8)
+    for r in range(readers):
+        reader = draw_reader(np.random.default_rng([seed, r]))
+        for i, (image_hu, labels, spacing_mm) in enumerate(
+            zip(phantom.image_hu, phantom.labels, phantom.spacing_mm, strict=True)
+        ):
+            drawn[r, i] = outline(reader, np.random.default_rng([seed, r, i]), image_hu, labels, spacing_mm)
+    return drawn

@@ -10,7 +10,6 @@ HIP_LABELS = {"left": 77, "right": 78}
 RIB_LABEL = 92
 SACRUM_LABEL = 25
 _CORTEX_MM = 1.6
-_LEVEL_NAMES = {level: name for name, level in LEVELS.items()}
 # Each rib: the angle from the front in degrees at the level where it is highest, and its fall per level; the lower
 # end of its bony part.
 _RIBS = ((168, 2.9, 28, 1.3), (168, 3.9, 30, 1.6), (165, 4.9, 30, 2.0), (130, 5.0, 26, 2.4), (100, 5.0, 24, 3.0))
@@ -21,7 +20,7 @@ def paint_spine(canvas: Canvas, patient: Patient, z_mm: float) -> None:
     level = patient.level(z_mm)
     nearest = int(np.clip(round(level), min(LEVELS.values()) - 1, max(LEVELS.values()) + 1))
     f, dz = patient.frame, z_mm - patient.z_mm(nearest)
-    label = VERTEBRA_LABELS.get(_LEVEL_NAMES.get(nearest, ""), SACRUM_LABEL if nearest < 0 else RIB_LABEL)
+    label = max(VERTEBRA_LABELS["L3"] + nearest, SACRUM_LABEL)
     near = canvas.near((0, 25 * f), 55 * f)
     if nearest <= LEVELS["S1"]:
         _paint_sacrum(near, patient, level, label)
@@ -124,6 +123,7 @@ def paint_ribs(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> N
             continue
         angle = np.deg2rad(start - fall * (highest - level) ** 1.15)
         along = (np.abs(body.angle) - angle) * body.radius_mm
-        inside = (body.depth_mm - 7) / 4.0
+        # Towards the spine ribs pass in front of the erectors.
+        inside = (body.depth_mm - np.float32(7 + 34 * np.clip((angle - 2.2) / 0.6, 0, 1))) / 4
         q = np.sqrt((along / 11) ** 2 + inside**2)
         _bone(canvas, patient, ((q - 1) * 4.5).astype(np.float32), RIB_LABEL, 1.2)

@@ -20,7 +20,7 @@ _SLACK_MM = 16.0
 class Canvas:
     """HU and structure labels on a grid whose points have the patient's coordinates `x` and `y`; painted in place.
 
-    `grain` is a random field of zero mean and unit variance that gives tissues their texture.
+    `grain` and the coarser `patches` are random fields of zero mean and unit variance that give tissues their texture.
     """
 
     x: Float32[np.ndarray, "h w"]
@@ -28,6 +28,7 @@ class Canvas:
     hu: Float32[np.ndarray, "h w"]
     label: UInt8[np.ndarray, "h w"]
     grain: Float32[np.ndarray, "h w"]
+    patches: Float32[np.ndarray, "h w"]
     pixel_mm: float
 
     def paint(self, distance_mm: Distance, hu: float | Distance, label: int | None = 0) -> None:
@@ -52,7 +53,8 @@ class Canvas:
 
     def crop(self, window: Window) -> "Canvas":
         """The part in a window; painting on it paints on this canvas."""
-        return Canvas(*(a[window] for a in (self.x, self.y, self.hu, self.label, self.grain)), self.pixel_mm)
+        x, y, hu, label = (array[window] for array in (self.x, self.y, self.hu, self.label))
+        return Canvas(x, y, hu, label, self.grain[window], self.patches[window], self.pixel_mm)
 
     def near(self, centre: Point, reach_mm: float) -> "Canvas":
         """The part within `reach_mm` of a point, or some more."""

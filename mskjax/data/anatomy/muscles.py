@@ -196,12 +196,15 @@ def _psoas(canvas: Canvas, level: float, sign: int, f: float, bulk: float) -> Di
     )
 
 
-def paint_gluteus(canvas: Canvas, patient: Patient, level: float) -> None:
-    """The gluteal muscles outside the wing of the ilium; nothing above the crest."""
-    size = np.clip((-1.2 - level) / 1.6, 0, 1.1) * patient.frame * np.sqrt(patient.bulk)
+def paint_pelvic_muscles(canvas: Canvas, patient: Patient, level: float) -> None:
+    """The gluteal muscles outside the wing of the ilium and iliacus, counted to psoas, inside; none above the crest."""
+    size = float(np.clip((-1.2 - level) / 1.6, 0, 1.1)) * patient.frame * float(np.sqrt(patient.bulk))
+    f, hu = patient.frame, patient.hu["muscle"]
     for side, sign in SIDES.items() if size > 0.25 else ():
-        shape = capsule(canvas, (sign * 80 * patient.frame, 52 * size), (sign * 122 * patient.frame, 4), 15 * size)
-        canvas.paint(shape, patient.hu["muscle"], MUSCLE_LABELS[f"gluteus_{side}"])
+        gluteus = capsule(canvas, (sign * 80 * f, 52 * size), (sign * 122 * f, 4), 15 * size)
+        canvas.paint(gluteus, hu, MUSCLE_LABELS[f"gluteus_{side}"])
+        iliacus = capsule(canvas, (sign * 84 * f, 10 * f), (sign * 108 * f, -24 * f * size), 9 * size)
+        canvas.paint(iliacus, hu, MUSCLE_LABELS[f"psoas_{side}"])
 
 
 def marble(canvas: Canvas, patient: Patient) -> None:
@@ -212,6 +215,8 @@ def marble(canvas: Canvas, patient: Patient) -> None:
     inside = share[canvas.label] > 0
     # Streaks lie where the field is near zero; being normal, it is within +-t of zero at the wanted share of points.
     t = ndtri(0.5 + share / 2).astype(np.float32)[canvas.label[inside]]
+    # Thin here and thick there: a factor of mean 1 over the muscle.
+    t *= np.exp(np.float32(0.9) * canvas.patches[inside] - np.float32(0.405))
     field = canvas.grain[inside]
     # A pixel spans about this much of the field; the streak's share of that span is fat.
     span = np.float32(min(canvas.pixel_mm * 0.25, 0.8))

@@ -14,7 +14,16 @@ from mskjax.data.anatomy.canvas import Canvas, Distance, Point, ellipse
 from mskjax.data.anatomy.muscles import SIDES, Trunk, along_spine
 from mskjax.data.anatomy.patient import Patient
 
-ORGAN_LABELS = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "liver": 5, "bowel": 20, "aorta": 52, "cava": 63}
+ORGAN_LABELS = {
+    "spleen": 1,
+    "kidney_right": 2,
+    "kidney_left": 3,
+    "liver": 5,
+    "stomach": 6,
+    "bowel": 20,
+    "aorta": 52,
+    "cava": 63,
+}
 _CONTENTS = ("fluid", "gas", "collapsed", "contrast", "stool")
 
 
@@ -38,7 +47,7 @@ def paint_organs(canvas: Canvas, patient: Patient, body: Trunk, z_mm: float) -> 
     _paint_bowel(canvas, patient, cavity, z_mm)
     _paint_solid(canvas, patient, cavity, z_mm)
     _paint_vessels(canvas.near((0, -30), 45), patient, level)
-    _paint_lungs(canvas, cavity, level)
+    _paint_lungs(canvas, patient, cavity, level)
 
 
 def _cut(centre_mm: float, half_mm: float, z_mm: float) -> float:
@@ -52,7 +61,11 @@ def _paint_solid(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: float
     if share := _cut(tip + 120, 120, z_mm):
         liver = ellipse(canvas, (-half_width + 48, -30), (82 * share, 88 * share), 20)
         canvas.paint(np.maximum(liver, cavity), hu["liver"], ORGAN_LABELS["liver"])
-    if share := _cut(patient.z_mm(2.9), 55 * patient.frame, z_mm):
+    if share := _cut(patient.z_mm(4), 80 * patient.frame, z_mm):
+        stomach = ellipse(canvas, (half_width - 66, -48), (46 * share, 40 * share))
+        canvas.paint(np.maximum(stomach, cavity), hu["bowel"], ORGAN_LABELS["stomach"])
+        canvas.paint(np.maximum(stomach, cavity) + 3, hu["fluid"], None)
+    if share := _cut(patient.z_mm(3.3), 60 * patient.frame, z_mm):
         spleen = ellipse(canvas, (half_width - 28, 12), (26 * share, 52 * share), 12)
         canvas.paint(np.maximum(spleen, cavity), hu["spleen"], ORGAN_LABELS["spleen"])
     for side, sign in SIDES.items():
@@ -92,11 +105,12 @@ def _paint_vessels(canvas: Canvas, patient: Patient, level: float) -> None:
     canvas.paint(cava, 0.92 * blood, ORGAN_LABELS["cava"])
 
 
-def _paint_lungs(canvas: Canvas, cavity: Distance, level: float) -> None:
-    """The recess behind and beside the diaphragm, from T12 upward."""
+def _paint_lungs(canvas: Canvas, patient: Patient, cavity: Distance, level: float) -> None:
+    """The crescent of lung behind and beside the dome of the diaphragm, from T12 upward."""
     if level > 3.2:
-        behind = np.abs(cavity + np.float32(3 + 6 * (level - 3.2))) - np.float32(3 + 6 * (level - 3.2))
-        canvas.paint(np.maximum(behind, -(canvas.y + 20 * np.float32(level - 3.2))), -850)
+        shrunk = 1 - 0.13 * (level - 3.2)
+        dome = ellipse(canvas, (0, -22), (patient.half_width_mm * 0.93 * shrunk, patient.front_mm * 1.05 * shrunk))
+        canvas.paint(np.maximum(cavity, np.maximum(-dome, -25 - canvas.y)), -850)
 
 
 @lru_cache(maxsize=4)
@@ -122,7 +136,7 @@ def _paint_bowel(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: float
     """Each loop with its contents; walls run along its surface, half way to the next loop, and along the abdomen's."""
     limits = patient.half_width_mm, patient.front_mm, patient.z_mm(4), patient.z_mm(-3)
     loops = _loops(patient.organs_seed, *limits)
-    shown = np.flatnonzero(np.abs(loops.centre[:, 2] - z_mm) < loops.radii.max(axis=1))
+    shown = [int(i) for i in np.flatnonzero(np.abs(loops.centre[:, 2] - z_mm) < loops.radii.max(axis=1))]
     first, second, owner = _pack(canvas, loops, shown, z_mm)
     first = np.maximum(first, cavity)
     canvas.paint(first, patient.hu["bowel"], ORGAN_LABELS["bowel"])
@@ -149,7 +163,7 @@ def _middle(loops: Loops, i: int) -> Point:
 
 
 def _pack(
-    canvas: Canvas, loops: Loops, shown: Integer[np.ndarray, " m"], z_mm: float
+    canvas: Canvas, loops: Loops, shown: list[int], z_mm: float
 ) -> tuple[Distance, Distance, Integer[np.ndarray, "h w"]]:
     """Distance to the nearest loop and to the next one, and which loop is nearest."""
     first, second = (np.full(canvas.x.shape, 99, np.float32) for _ in range(2))

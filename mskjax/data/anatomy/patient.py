@@ -40,7 +40,8 @@ class Patient:
     noise_hu: float
     roll_degrees: float
     warp: tuple[Waves, Waves]
-    texture: Waves
+    grain: Waves
+    patches: Waves
     organs_seed: int
 
     def level(self, z_mm: float) -> float:
@@ -75,7 +76,7 @@ def draw(rng: np.random.Generator) -> Patient:
         height_m=round(height_m, 3),
         weight_kg=round((25.5 + 4 * lean_to_obese + rng.normal()) * height_m**2, 1),
         frame=frame,
-        bulk=float(np.clip(rng.normal(1.0 if male else 0.72, 0.1), 0.55, 1.35)),
+        bulk=float(np.clip(rng.normal(1.05 if male else 0.78, 0.1), 0.55, 1.35)),
         half_width_mm=frame * (139 + 9 * visceral),
         front_mm=frame * (99 + 15 * visceral),
         fat_mm=(max(front, 4.0), max(side, 3.0), max(back, 4.0)),
@@ -84,8 +85,9 @@ def draw(rng: np.random.Generator) -> Patient:
         hu=_tissues(rng, age_years, lean_to_obese),
         noise_hu=float(rng.uniform(8, 17)),
         roll_degrees=float(rng.normal(0, 1.5)),
-        warp=(Waves.draw(rng, 14, (50, 170), 0.6), Waves.draw(rng, 14, (50, 170), 0.6)),
-        texture=Waves.draw(rng, 120, (9, 26), 0.35),
+        warp=(Waves.draw(rng, 14, (70, 200), 0.6), Waves.draw(rng, 14, (70, 200), 0.6)),
+        grain=Waves.draw(rng, 100, (7, 24), 0.35),
+        patches=Waves.draw(rng, 30, (25, 70), 0.35),
         organs_seed=int(rng.integers(2**31)),
     )
 
@@ -94,7 +96,7 @@ def _fat_shares(rng: np.random.Generator, age_years: float, lean_to_obese: float
     """The part of each muscle group that is fat to the eye: most in the erectors, least in psoas."""
     frailty = 0.5 * (age_years - 62) / 14 + 0.35 * lean_to_obese + 0.6 * rng.normal()
     typical = {"erector": 0.11, "quadratus": 0.06, "psoas": 0.025, "wall": 0.05, "rectus": 0.07, "gluteus": 0.08}
-    return {name: float(np.clip(share * np.exp(0.5 * frailty + 0.25 * rng.normal()), 0.005, 0.35))
+    return {name: float(np.clip(share * np.exp(0.5 * frailty + 0.25 * rng.normal()), 0.005, 0.28))
             for name, share in typical.items()}  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def _tissues(rng: np.random.Generator, age_years: float, lean_to_obese: float) -
     typical = {
         "fat": (-104, 4),
         "skin": (5, 15),
-        "muscle": ((62 if enhanced else 54) - 0.12 * (age_years - 62) - 2 * lean_to_obese, 3),
+        "muscle": ((64 if enhanced else 57) - 0.12 * (age_years - 62) - 2 * lean_to_obese, 3),
         "trabecular": (165 - 1.6 * (age_years - 62), 22),
         "cortical": (620, 60),
         "disc": (85, 8),
