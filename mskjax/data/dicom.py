@@ -13,6 +13,7 @@ from absl import logging
 from mskjax.data.headers import is_dicom, read_header, why_no_slice
 from mskjax.data.planes import Plane, planes_of
 from mskjax.data.stack import from_feet_to_head
+from mskjax.data.volumes import is_volume
 
 Series = dict[str, list[pydicom.Dataset]]
 
@@ -48,18 +49,24 @@ def _ct_headers(path: Path) -> list[pydicom.Dataset]:
     slices, others = [], defaultdict(list)
     for file in files:
         header = read_header(file) if is_dicom(file) else None
-        reason = "file that is not DICOM" if header is None else why_no_slice(header)
+        reason = "not DICOM" if header is None else why_no_slice(header)
         if header is None or reason:
             others[reason].append(file)
         else:
             slices.append(header)
-    left_out = "; ".join(f"{len(of)} {reason} ({_few(of)})" for reason, of in others.items())
+    left_out = "; ".join(f"{len(of)} x {reason} ({_few(of)})" for reason, of in others.items())
+    if not slices and path.is_file():
+        raise ValueError(f"{path} is no CT slice ({next(iter(others))}); give a CT as DICOM, NIfTI or NRRD")
     if not slices:
-        held = f"it holds {left_out}" if left_out else "it is empty"
-        raise ValueError(f"{path} has no CT slice to measure: {held}; give the folder of one axial CT series")
+        raise ValueError(f"{path} has no CT slice: {left_out or 'it is empty'}; {_remedy(files)}")
     if left_out:
         logging.info("left out of %s: %s", path, left_out)
     return slices
+
+
+def _remedy(files: list[Path]) -> str:
+    volume = next((file.name for file in files if is_volume(file)), None)
+    return f"give the file itself, as in {volume}" if volume else "give the folder of one axial CT series"
 
 
 def _choose_series(path: Path, headers: list[pydicom.Dataset], name: str) -> list[pydicom.Dataset]:

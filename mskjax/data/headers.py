@@ -1,12 +1,30 @@
 """DICOM files found by what they hold, not by what they are called, and told apart: CT slices, and all the rest."""
 
 import struct
+import warnings
 from pathlib import Path
 
 import pydicom
-from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+from pydicom.config import disable_value_validation
+from pydicom.errors import BytesLengthException
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    MediaStorageDirectoryStorage,
+)
 
 CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+UNREADABLE = (ValueError, TypeError, KeyError, EOFError, struct.error, NotImplementedError, BytesLengthException)
+# What decides about a file is converted while it is read, so that damage shows there.
+DECIDING = (
+    *("Modality", "SOPClassUID", "ImageType", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsStored"),
+    *("HighBit", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+)
 # Words of ImageType, as the standard (PS3.3 C.8.2.1.1.1, C.8.15.2.2.1) and the vendors write them.
 NO_SLICE = {
     "LOCALIZER": "localizer",
@@ -38,12 +56,15 @@ def is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> pydicom.Dataset:
     """The header of a DICOM file without its pixels; `OSError` where the file is damaged or cut short."""
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        named = header.get("Modality") or sop_class(header)
-    # A damaged file fails in many ways, and pydicom's own words may quote the patient's data.
-    except Exception as error:
+        # pydicom's warnings and errors may quote the patient's data, so they end here.
+        with warnings.catch_warnings(action="ignore"), disable_value_validation():
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            modality, *_ = (header.get(keyword) for keyword in DECIDING)
+            storage = sop_class(header)
+    except UNREADABLE as error:
         raise OSError(f"{path} is a damaged DICOM file ({type(error).__name__}); copy it again") from None
-    if not named:
+    told = len(modality) > 1 if modality else storage in (*CT_CLASSES, MediaStorageDirectoryStorage)
+    if not told:
         raise OSError(f"{path} is a DICOM file cut short: it does not say what it holds; copy it again")
     header.filename = str(path)
     return header

@@ -5,7 +5,6 @@ rescaling knows neither the frames of an enhanced file nor files that do not nam
 """
 
 import itertools
-import struct
 import tempfile
 import warnings
 from pathlib import Path
@@ -15,9 +14,11 @@ import pydicom
 import SimpleITK as sitk
 from absl import logging
 from jaxtyping import Bool, Int16, Integer
+from pydicom.config import disable_value_validation
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from mskjax.data.headers import UNREADABLE
 from mskjax.data.planes import Plane
 
 AIR_HU = -1024
@@ -52,7 +53,8 @@ def to_int16_hu(values: np.ndarray, name: str) -> Int16[np.ndarray, "*grid"]:
         raise ValueError(
             f"{name} holds values up to {highest:g}, beyond the 32767 HU that CT can hold; rescale it to HU"
         )
-    return np.rint(np.maximum(values, AIR_HU)).astype(np.int16)
+    # float32 holds every HU exactly, and unsigned types cannot be compared with -1024.
+    return np.rint(np.maximum(values.astype(np.float32, copy=False), AIR_HU)).astype(np.int16)
 
 
 def refuse_other_units(image_hu: Int16[np.ndarray, "*grid"], name: str) -> None:
@@ -85,21 +87,27 @@ def _padding(plane: Plane, stored: Integer[np.ndarray, "h w"]) -> Bool[np.ndarra
     if value is None:
         return np.zeros(stored.shape, bool)
     limit = plane.header.get("PixelPaddingRangeLimit")
-    ends = [int(value), int(value if limit is None else limit)]
-    # Many writers give a negative value the unsigned type, or the other way round.
-    wrapped = np.array(ends).astype(np.int16 if plane.header.PixelRepresentation else np.uint16)
-    return (stored >= wrapped.min()) & (stored <= wrapped.max())
+    ends = [_as_stored(int(end), plane.header) for end in (value, value if limit is None else limit)]
+    return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _as_stored(value: int, header: pydicom.Dataset) -> int:
+    """A header's value as a pixel would hold it: many writers give a negative one the unsigned type, or the reverse."""
+    bits = int(header.BitsStored)
+    value &= (1 << bits) - 1
+    negative = header.PixelRepresentation == 1 and value >> (bits - 1)
+    return value - (1 << bits) if negative else value
 
 
 def _stored(path: Path) -> Integer[np.ndarray, "n h w"]:
     """The stored values of all frames of a file."""
     syntax = "unknown coding"
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), disable_value_validation():
             file = pydicom.dcmread(path, force=True)
             syntax = _syntax(file).name
             pixels = _decode(file)
-    except (ValueError, KeyError, EOFError, struct.error, RuntimeError, NotImplementedError) as error:
+    except (*UNREADABLE, RuntimeError) as error:
         raise OSError(
             f"{path} has pixels ({syntax}) that are cut short or cannot be decoded: copy it again, or decompress it"
         ) from error

@@ -58,6 +58,12 @@ class Plane:
         return int(self.header.Rows), int(self.header.Columns)
 
     @property
+    def thickness_mm(self) -> float:
+        """SliceThickness, which only a slice without neighbours needs; 1 where it is unknown."""
+        thickness = lookup(self.header, "SliceThickness", self.frame)
+        return float(thickness) if isinstance(thickness, (int, float)) and thickness > 0 else 1.0
+
+    @property
     def normal(self) -> Float64[np.ndarray, "3"]:
         """The unit normal of the plane, on the side of the head."""
         normal = np.cross(*self.cosines)

@@ -9,7 +9,7 @@ from absl import logging
 from mskjax.data.dicom import read_planes
 from mskjax.data.hounsfield import hounsfield, refuse_other_units, to_int16_hu
 from mskjax.data.orientation import set_slice_positions, tilt_degrees
-from mskjax.data.planes import Plane, lookup
+from mskjax.data.planes import Plane
 from mskjax.data.stack import distance_mm, is_tilted
 from mskjax.data.volumes import is_volume, read_volume
 
@@ -59,8 +59,7 @@ def _read_volume(path: Path, series: str | None) -> sitk.Image:
 def _place(image: sitk.Image, planes: list[Plane]) -> None:
     """Gives the image the grid of its planes, whose third axis is their normal."""
     first = planes[0]
-    thickness_mm = float(lookup(first.header, "SliceThickness", first.frame) or 1.0)
-    depth_mm = distance_mm(planes) if len(planes) > 1 else thickness_mm
+    depth_mm = distance_mm(planes) if len(planes) > 1 else first.thickness_mm
     image.SetSpacing([float(first.spacing_mm[1]), float(first.spacing_mm[0]), depth_mm])
     image.SetOrigin(first.position_mm.tolist())
     image.SetDirection(np.column_stack([*first.cosines, first.normal]).ravel().tolist())

@@ -61,8 +61,8 @@ def _refuse_duplicates(ordered: list[Plane], gaps_mm: Float64[np.ndarray, "n"]) 
     if same.size:
         first, second = ordered[same[0]], ordered[same[0] + 1]
         raise ValueError(
-            f"{first.name} and {_short(second)} lie at one position {_place(first)}, and so do {same.size} pairs of "
-            f"{len(ordered)} slices in all; keep one acquisition or phase in the folder"
+            f"{first.name} and {_short(second)} have duplicate positions {_place(first)}, as {same.size} of "
+            f"{len(ordered)} slices repeat another's; keep one acquisition or phase in the folder"
         )
 
 

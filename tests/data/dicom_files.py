@@ -7,13 +7,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import (
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    generate_uid,
-)
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 # Never to be met outside the files: tests search messages and metadata for it.
@@ -170,9 +164,9 @@ def _save(header: pydicom.Dataset, path: Path, transfer_syntax: str) -> Path:
     header.file_meta = FileMetaDataset()
     header.file_meta.MediaStorageSOPClassUID = header.get("SOPClassUID", CTImageStorage)
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    native = transfer_syntax if transfer_syntax == ImplicitVRLittleEndian else ExplicitVRLittleEndian
-    header.file_meta.TransferSyntaxUID = native
-    if transfer_syntax != native:
+    compressed = UID(transfer_syntax).is_encapsulated
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if compressed else transfer_syntax
+    if compressed:
         header.compress(transfer_syntax)
     header.save_as(path, enforce_file_format=True)
     return path
