@@ -1,23 +1,21 @@
 """Scoring a run on held-out cases of its dataset."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from absl import logging
-from jaxtyping import Bool, Float, Int16
+from jaxtyping import Bool
 from PIL import Image
 from tqdm import tqdm
 
 from mskjax.data.dataset import Dataset, Slices, read_dataset
-from mskjax.study import folder, report
+from mskjax.study import evaluation_folder, report
 from mskjax.study.overlays import draw_slice
+from mskjax.study.prediction import Predictor, load_predictor, predict_mask
 from mskjax.study.summary import CASE_COLUMNS, score, summarise
-
-Predictor = Callable[[Int16[np.ndarray, "n h w"], Float[np.ndarray, "2"]], Float[np.ndarray, "n h w"]]
-THRESHOLD = 0.5
 
 
 def evaluate(
@@ -35,9 +33,9 @@ def evaluate(
     """
     workdir = Path(workdir)
     output = Path(output) if output else workdir / "evaluation"
-    source = Path(dataset) if dataset else folder.dataset_of(workdir)
-    made_from = folder.made_from(workdir, source, split)
-    if folder.is_current(output, made_from):
+    source = Path(dataset) if dataset else evaluation_folder.dataset_of(workdir)
+    made_from = evaluation_folder.made_from(workdir, source, split)
+    if evaluation_folder.is_current(output, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
         return output
     data = read_dataset(source)
@@ -45,29 +43,19 @@ def evaluate(
     if not len(rows):
         raise ValueError(f"{source} has no {split} cases; it counts {data.manifest['counts']}")
     slices = data.slices.select(rows)
-    masks = _predict(predictor or _load(workdir), slices)
+    masks = _predict(predictor or load_predictor(workdir), slices)
     cases = _score(slices, data.cases.iloc[rows], masks)
     findings = _findings(workdir, slices, masks, cases, _notes(workdir, data, rows, cases), made_from)
-    folder.write(output, cases, findings, made_from)
+    evaluation_folder.write(output, cases, findings, made_from)
     return output
 
 
-def _load(workdir: Path) -> Predictor:
-    # Imported here, as it brings JAX along.
-    from mskjax.training.predict import load_run
-
-    return load_run(workdir)
-
-
 def _predict(predictor: Predictor, slices: Slices) -> list[Bool[np.ndarray, "h w"]]:
-    """The mask of each case at its true size; one case at a time, for one compilation."""
+    """The mask of each case at its true size."""
     masks = []
     for i in tqdm(range(len(slices)), desc="predict", unit="case", disable=None):
         image_hu, _, spacing_mm = slices.case(i)
-        probability = predictor(image_hu[None], spacing_mm)[0]
-        if not np.isfinite(probability).all():
-            raise ValueError(f"the run predicts no numbers for case {slices.case_id[i]}; its weights are damaged")
-        masks.append(probability > THRESHOLD)
+        masks.append(predict_mask(predictor, image_hu, spacing_mm))
     return masks
 
 
@@ -97,7 +85,7 @@ def _findings(
         pictures=[_picture(slices, masks, i, case) for i, case in worst_first.to_dict("index").items()],
         notes=notes,
         loss_curves=curves.read_bytes() if curves.is_file() else None,
-        provenance={"evaluation": made_from, "run": folder.provenance_of(workdir)},
+        provenance={"evaluation": made_from, "run": evaluation_folder.provenance_of(workdir)},
     )
 
 

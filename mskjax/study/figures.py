@@ -49,7 +49,7 @@ def _limits(axes: Axes, difference: np.ndarray, unit: str) -> None:
     for label, level in lines.items():
         axes.axhline(level, color=BLUE, linewidth=1.2, linestyle="-" if label == "bias" else "--")
         axes.annotate(
-            f"{label} {level:+.1f} {unit}".replace("-", MINUS),
+            f"{label}: {level:+.1f} {unit}".replace("-", MINUS),
             (1, level),
             xycoords=("axes fraction", "data"),
             xytext=(-2, 3),

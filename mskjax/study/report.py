@@ -28,6 +28,7 @@ NAMES = {
     "smd_difference_hu": "SMD difference",
     "smd_difference_percent": "SMD difference",
 }
+SIGNED = ("sma_difference_cm2", "sma_difference_percent", "smd_difference_hu", "smd_difference_percent")
 DECIMALS = {"": 3, "cm": 3, "cm2": 1, "HU": 1, "%": 1}
 HOW_TO_READ = {
     "Dice": "Overlap of the two masks: twice the common pixels over the sum of both; 1 is identical, 0 is apart. "
@@ -95,15 +96,18 @@ def number(value: float, decimals: int, signed: bool = False) -> str:
         return "\N{EN DASH}"
     if np.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
-    return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", MINUS)
+    text = f"{value:{'+' if signed else ''}.{decimals}f}"
+    return (text if float(text) else text.lstrip("+-")).replace("-", MINUS)
 
 
 def _answer(findings: Findings) -> str:
     mean = {name: row["mean"] for name, row in findings.summary.items()}
     worst = findings.cases.to_dict("records")[0]
+    missed = findings.summary["rms_dta_cm"]["non_finite"]
+    outlined = f" in the {len(findings.cases) - missed} cases where it can be measured" if missed else ""
     return (
         f"The predicted muscle overlaps the reference with a mean Dice of {number(mean['dice'], 3)} and keeps its "
-        f"outline within {number(mean['rms_dta_cm'], 2)} cm (RMS). Its area is off by "
+        f"outline within {number(mean['rms_dta_cm'], 2)} cm (RMS){outlined}. Its area is off by "
         f"{number(mean['sma_absolute_difference_percent'], 1)} % on average, with a bias of "
         f"{number(mean['sma_difference_cm2'], 1, signed=True)} cm². The worst case is {worst['case_id']}, with a Dice "
         f"of {number(worst['dice'], 3)}."
@@ -121,7 +125,7 @@ def _cards(summary: Summary) -> list[tuple[str, str, str, str]]:
 
 
 def _spread(row: dict[str, float], name: str) -> tuple[str, str, str]:
-    unit, signed = UNITS[name], "difference" in name
+    unit, signed = UNITS[name], name in SIGNED
     decimals = DECIMALS[unit]
     more = f"median {number(row['median'], decimals, signed)}; standard error {number(row['standard_error'], decimals)}"
     left_out = f"; {row['non_finite']} of {row['cases']} not finite, left out of the mean" if row["non_finite"] else ""
@@ -134,7 +138,7 @@ def _summary_table(summary: Summary) -> str:
     rows = (
         [
             f"{NAMES[name]} ({_typeset(UNITS[name])})" if UNITS[name] else NAMES[name],
-            *(number(row[c], DECIMALS[UNITS[name]], "difference" in name and c in ("mean", "median")) for c in columns),
+            *(number(row[c], DECIMALS[UNITS[name]], name in SIGNED and c in ("mean", "median")) for c in columns),
             str(row["cases"]),
             str(row["non_finite"]),
         ]
@@ -152,7 +156,7 @@ def _case_table(cases: pd.DataFrame) -> str:
         [
             case["case_id"],
             str(case["slice_index"]),
-            *(number(case[name], DECIMALS[UNITS[name]], "difference" in name) for name in columns),
+            *(number(case[name], DECIMALS[UNITS[name]], name in SIGNED) for name in columns),
         ]
         for case in with_differences(cases).to_dict("records")
     )

@@ -69,6 +69,18 @@ def write(output: Path, cases: pd.DataFrame, findings: report.Findings, made_fro
     write_json(output / "summary.json", {**counts, "metrics": _plain(findings.summary), "made_from": made_from})
 
 
+def answer(output: Path) -> str:
+    """The evaluation in a few lines of text: mean and sd of what matters most, and where to read on."""
+    found = read_json(output / "summary.json")
+    lines = [f"{found['cases']} {found['made_from']['split']} cases of {found['patients']} patients, mean ± sd:"]
+    for name in ("dice", "rms_dta_cm", "sma_difference_cm2", "sma_difference_percent", "smd_difference_hu"):
+        row = found["metrics"][name]
+        mean, sd = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("mean", "sd"))
+        left_out = f" ({row['non_finite']} not finite, left out)" if row["non_finite"] else ""
+        lines.append(f"  {name:24} {mean} ± {sd}{left_out}")
+    return "\n".join([*lines, f"report: {output / 'report.html'}"])
+
+
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     with atomic_path(path) as written:
         table.to_csv(written, index=False, lineterminator="\n", encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Measuring one scan, in the mask that a run predicts or in a finished one."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int16
+from tqdm import tqdm
+
+from mskjax.data import read_image, read_mask
+from mskjax.data.dicom import read_series
+from mskjax.data.orientation import tilt_degrees, to_axial
+from mskjax.data.volumes import is_volume
+from mskjax.study import scan_folder
+from mskjax.study.measurement import Measurement, Options, measure_slices
+from mskjax.study.prediction import Predictor, load_predictor, predict_mask
+
+
+def measure_scan(
+    image: str | Path,
+    output: str | Path,
+    run: str | Path | None = None,
+    mask: str | Path | Sequence[str | Path] | None = None,
+    series: str | None = None,
+    label: int | str | Sequence[int | str] | None = None,
+    slices: str | None = None,
+    height_m: float | None = None,
+    hu_window: str | None = None,
+    remove_bone: bool | None = None,
+    predictor: Predictor | None = None,
+) -> Measurement:
+    """Measures the scan `image` in the mask that `run` predicts or that is given, and writes the folder `output`.
+
+    `slices` is "K" or "A:B" (from A up to but not B), counted from 0 at the feet, and all slices where it is None;
+    `hu_window` is "A:B" in HU, both included. Bone is cut out of predictions and left in given masks unless
+    `remove_bone` says otherwise. `predictor` takes the place of the run's own. Raises `ValueError` or `OSError` where
+    the input does not fit, and then writes nothing.
+    """
+    if (run is None) == (mask is None):
+        raise ValueError("give either a run, which predicts the mask, or a finished mask")
+    window = None if hu_window is None else parse_window(hu_window)
+    options = Options(mask is None if remove_bone is None else remove_bone, window, height_m)
+    scan = read_image(image, series)
+    image_hu, spacing_mm = to_axial(scan)
+    chosen = parse_slices(slices, len(image_hu))
+    if mask is not None:
+        muscle = to_axial(read_mask(mask, scan, label))[0] > 0
+    else:
+        muscle = _predict(predictor or load_predictor(str(run)), image_hu, spacing_mm, chosen)
+    volumetric = len(image_hu) > 1 and not tilt_degrees(scan)
+    measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric)
+    sources = [] if is_volume(Path(image)) else read_series(image, series)
+    scan_folder.write(Path(output), scan, measurement, sources, run)
+    return measurement
+
+
+def parse_slices(text: str | None, depth: int) -> range:
+    """The slices that "K" or "A:B" means, from A up to but not B, and all `depth` slices for None.
+
+    Raises `ValueError` where the text is neither, is empty as a range, or reaches beyond the scan.
+    """
+    if text is None:
+        return range(depth)
+    found = re.fullmatch(r"(-?\d+)(?::(-?\d+))?", text.strip())
+    if not found:
+        raise ValueError(f"slice {text!r} is neither a number nor a range such as 10:13, which is slices 10, 11 and 12")
+    first = int(found[1])
+    stop = first + 1 if found[2] is None else int(found[2])
+    if first >= stop:
+        raise ValueError(f"the slices {text} are none; 10:13 means slices 10, 11 and 12")
+    if not 0 <= first < stop <= depth:
+        raise ValueError(f"slice {text} is not in the scan, whose slices are 0 (feet) to {depth - 1} (head)")
+    return range(first, stop)
+
+
+def parse_window(text: str) -> tuple[float, float]:
+    """The lowest and highest HU of "A:B"; `ValueError` for any other text."""
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        raise ValueError(f"HU window {text!r} is no pair of numbers such as -29:150") from None
+    return low, high
+
+
+def _predict(
+    predictor: Predictor, image_hu: Int16[np.ndarray, "d h w"], spacing_mm: Float[np.ndarray, "3"], chosen: range
+) -> Bool[np.ndarray, "d h w"]:
+    muscle = np.zeros(image_hu.shape, bool)
+    for k in tqdm(chosen, desc="predict", unit="slice", disable=None):
+        muscle[k] = predict_mask(predictor, image_hu[k], spacing_mm[1:])
+    return muscle

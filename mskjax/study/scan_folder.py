@@ -1,0 +1,124 @@
+"""The folder of a measured scan.
+
+    measurements.csv   slice_index, sma_cm2, smd_hu, smi_cm2_m2: one row a slice
+    measurements.json  the same with the file's own slice numbers, area with bone and without, volume and settings
+    mask.nii.gz        the measured mask on the scan's own grid
+    mask.dcm           the same as DICOM SEG, where the scan is DICOM
+    overlay.png        the measured slices with their outlines
+
+The measured mask is what the figures are of: only the chosen slices, after bone and HU window. Nothing of the scan's
+header but its geometry goes into these files, except into mask.dcm, which belongs to the scan's study.
+"""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image
+from pydicom import Dataset
+
+import mskjax
+from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_axial
+from mskjax.data.writing import write_mask, write_seg
+from mskjax.files import atomic_path, remove, write_json
+from mskjax.measure import bone
+from mskjax.study.measurement import Measurement
+from mskjax.study.overlays import draw_slice, montage
+
+COLUMNS: tuple[str, ...] = ("slice_index", "sma_cm2", "smd_hu", "smi_cm2_m2")
+MAX_TILES = 64
+MONTAGE_PX = 2400
+MM3_PER_CM3 = 1000
+MM2_PER_CM2 = 100
+
+
+def write(
+    output: Path, scan: sitk.Image, measurement: Measurement, sources: list[Dataset], run: str | Path | None
+) -> None:
+    """Writes the folder, replacing what an earlier measurement left in it and nothing else.
+
+    `sources` are the headers of the scan's slices where it is DICOM; `run` is what predicted the mask, if one did.
+    """
+    mask = from_axial(measurement.mask, scan)
+    # The DICOM object first: it asks the most of the scan, and a refusal should leave nothing behind.
+    remove(output / "mask.dcm")
+    if sources:
+        algorithm = None if run is None else f"mskjax {mskjax.__version__}"
+        write_seg(output / "mask.dcm", sitk.GetArrayFromImage(mask), sources, algorithm)
+    write_mask(output / "mask.nii.gz", mask)
+    with atomic_path(output / "overlay.png") as written:
+        overlay(scan, measurement).save(written, compress_level=3)
+    write_json(output / "measurements.json", _description(scan, measurement, run))
+    with atomic_path(output / "measurements.csv") as written, written.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_finite(row, missing="") for row in measurement.rows)
+
+
+def overlay(scan: sitk.Image, measurement: Measurement) -> Image.Image:
+    """The measured slices that hold muscle, side by side; evenly chosen ones where there are very many."""
+    image_hu, spacing_mm = to_axial(scan)
+    held = [row for row in measurement.rows if row["sma_cm2"] > 0] or measurement.rows[:1]
+    shown = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, min(len(held), MAX_TILES)).round().astype(int))]
+    side_px = 900 if len(shown) == 1 else max(MONTAGE_PX // math.ceil(math.sqrt(len(shown))), 300)
+    pictures = []
+    for row in shown:
+        k = row["slice_index"]
+        caption = f"slice {k}   SMA {row['sma_cm2']:.1f} cm²   SMD {row['smd_hu']:.1f} HU"
+        outlined = {"measured muscle": measurement.mask[k]}
+        pictures.append(draw_slice(image_hu[k], spacing_mm[1:], outlined, [caption], side_px))
+    return montage(pictures)
+
+
+def table(measurement: Measurement) -> str:
+    """The measurement for people: one line a slice that holds muscle, and what was done about bone."""
+    options, lines = measurement.options, ["slice   SMA cm2   SMD HU   SMI cm2/m2   SMA with bone   SMA without bone"]
+    for row in measurement.rows:
+        if row["sma_with_bone_cm2"] > 0:
+            index = "-" if math.isnan(row["smi_cm2_m2"]) else f"{row['smi_cm2_m2']:.2f}"
+            lines.append(
+                f"{row['slice_index']:5d} {row['sma_cm2']:9.2f} {row['smd_hu']:8.2f} {index:>12} "
+                f"{row['sma_with_bone_cm2']:15.2f} {row['sma_without_bone_cm2']:18.2f}"
+            )
+    empty = len(measurement.rows) - len(lines) + 1
+    if empty:
+        lines.append(f"{empty} of {len(measurement.rows)} slices hold no muscle")
+    applied = "cut out of" if options.remove_bone else "left in"
+    lines.append(
+        f"bone (above {bone.BONE_ABOVE_HU} HU and within {bone.MARGIN_MM:g} mm) was looked for in "
+        f"{measurement.bone_removal} and {applied} SMA and SMD"
+    )
+    if options.hu_window:
+        lines.append("only pixels of {:g} to {:g} HU are measured".format(*options.hu_window))
+    return "\n".join(lines)
+
+
+def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | None) -> dict[str, Any]:
+    options, (depth_mm, row_mm, column_mm) = measurement.options, to_axial(scan)[1].tolist()
+    area_cm2 = sum(row["sma_cm2"] for row in measurement.rows)
+    return {
+        "mskjax": mskjax.__version__,
+        "mask": "given" if run is None else "predicted",
+        "bone": {
+            "cut_out": options.remove_bone,
+            "looked_for_in": measurement.bone_removal,
+            "above_hu": bone.BONE_ABOVE_HU,
+            "margin_mm": bone.MARGIN_MM,
+        },
+        "hu_window": options.hu_window,
+        "height_m": options.height_m,
+        "spacing_mm": {"slice": depth_mm, "row": row_mm, "column": column_mm},
+        "tilt_degrees": tilt_degrees(scan),
+        "volume_cm3": area_cm2 * MM2_PER_CM2 * depth_mm / MM3_PER_CM3,
+        "slices": [
+            {"source_index": source_index(scan, row["slice_index"]), **_finite(row, missing=None)}
+            for row in measurement.rows
+        ],
+    }
+
+
+def _finite(row: dict[str, Any], missing: Any) -> dict[str, Any]:
+    return {name: value if math.isfinite(value) else missing for name, value in row.items()}
