@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from mskjax.models.initial import uniform_fan_in
 from mskjax.models.layers import BatchNorm, Conv, parameter_dtype, resize_bilinear
-from mskjax.models.resnet import Backbone
+from mskjax.models.resnet import Backbone, Images
 
 
 class FCNHead(nn.Module):
@@ -44,7 +44,7 @@ class FCN(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w 3"], *, train: bool = False) -> dict[str, Float[Array, "b ..."]]:
+    def __call__(self, image: Images, *, train: bool = False) -> dict[str, Float[Array, "b ..."]]:
         """The trunk's outputs, "logits" [b, h, w, k] and, with the auxiliary head, "aux_logits", both float32."""
         backbone = Backbone(self.stage_sizes, self.width, dilate=(False, True, True), dtype=self.dtype, name="backbone")
         outputs = backbone(image, train=train)

@@ -109,7 +109,7 @@ class BatchNorm(nn.Module):
         factor = scale * lax.rsqrt(var + self.epsilon)
         return (values * factor + (bias - mean * factor)).astype(self.dtype)
 
-    def _blend(self, running: Array, batch: Array) -> Array:
+    def _blend(self, running: Any, batch: Array) -> Array:
         return self.momentum * running + (1 - self.momentum) * lax.stop_gradient(batch)
 
 

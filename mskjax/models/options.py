@@ -21,7 +21,7 @@ def checked(name: str, network: type, options: dict[str, Any]) -> dict[str, Any]
             raise ValueError(f"{name} has {option}={value!r}; it must be {description}")
     if options.get("aux_head") and options.get("num_classes", 1) is None:
         raise ValueError(f"{name} has aux_head=True but num_classes=None, which leaves all heads out; name num_classes")
-    converted = {"stage_sizes": tuple, "dtype": jnp.dtype}
+    converted = {"stage_sizes": tuple, "dropout": float, "dtype": jnp.dtype}
     return {option: converted.get(option, lambda same: same)(value) for option, value in options.items()}
 
 

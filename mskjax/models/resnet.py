@@ -11,8 +11,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+from numpy import ndarray
 
 from mskjax.models.layers import BatchNorm, Conv, Linear, max_pool, parameter_dtype
+
+Images = Float[Array | ndarray, "b h w 3"]
 
 
 class Bottleneck(nn.Module):
@@ -53,8 +56,9 @@ class Backbone(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w 3"], *, train: bool) -> dict[str, Float[Array, "b _ _ _"]]:
+    def __call__(self, image: Images, *, train: bool) -> dict[str, Float[Array, "b _ _ _"]]:
         """Outputs "stem" (after its max-pool, the input of stage 1) and "layer1" to "layer4", of type `dtype`."""
+        image = jnp.asarray(image, self.dtype)
         image = Conv(self.width, size=7, stride=2, dtype=self.dtype, name="conv1")(image)
         image = nn.relu(BatchNorm(dtype=self.dtype, name="bn1")(image, train=train))
         outputs = {"stem": max_pool(image)}
@@ -85,7 +89,7 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w 3"], *, train: bool = False) -> dict[str, Float[Array, "b ..."]]:
+    def __call__(self, image: Images, *, train: bool = False) -> dict[str, Float[Array, "b ..."]]:
         """The trunk's outputs, "features" [b, c], their mean over the image, and "logits" [b, k], both float32."""
         outputs = Backbone(self.stage_sizes, self.width, dtype=self.dtype, name="backbone")(image, train=train)
         outputs["features"] = outputs["layer4"].astype(parameter_dtype(self.dtype)).mean((1, 2))
