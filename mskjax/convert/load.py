@@ -1,5 +1,7 @@
 """Weight files of any kind into the variables of a named network; a file's content tells its kind, not its name."""
 
+import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,9 @@ def load_weights(path: str | Path, model: str, **options: Any) -> Variables:
     stored, asked = _stored(tensors), describe(wanted)
     if stored and asked and (phrases := disagreements(stored, asked)):
         raise ValueError(f"{path} does not fit {model} as asked: {'; '.join(phrases)}")
-    rules = _rules(tensors, present_heads(wanted))
-    _log_left_out(path, rename(tensors, rules).ignored)
+    heads = present_heads(wanted)
+    rules = _rules(tensors, heads)
+    _log_left_out(path, rename(tensors, rules).ignored, heads)
     try:
         variables = apply_rules(tensors, rules, target)
     except ValueError as error:
@@ -97,7 +100,9 @@ def _rules(tensors: Mapping[str, np.ndarray], heads: Collection[str]) -> list[Ru
     return [own, *(Rule(rf"(?:params|batch_stats)/{head}/.*", None) for head in others)]
 
 
-def _log_left_out(path: str | Path, names: list[str]) -> None:
-    for kind in ("num_batches_tracked", *HEADS):
-        if count := sum(kind in name.replace("/", ".").split(".") for name in names):
-            logging.info("%s: %d tensors of %s are left out", path, count, kind)
+def _log_left_out(path: str | Path, names: list[str], heads: Collection[str]) -> None:
+    dropped = [head for head in HEADS if head not in heads]
+    parts = [re.split("[./]", name) for name in names]
+    kinds = Counter(next((head for head in dropped if head in part), "num_batches_tracked") for part in parts)
+    for kind, count in kinds.items():
+        logging.info("%s: %s is left out, %d tensors", path, kind, count)

@@ -72,7 +72,9 @@ def disagreements(stored: Network, asked: Network) -> list[str]:
         named = f"model={stored.name!r}" if stored.name else "such a model"
         phrases.append(f"it is {_KINDS[stored.head or '']}: load it as {named} and graft its trunk")
     elif asked.head and stored.num_classes != asked.num_classes:
-        phrases.append(f"num_classes={stored.num_classes} fits, and graft puts it under a new head")
+        phrases.append(
+            f"it has {stored.num_classes} classes: num_classes={stored.num_classes} fits, and graft takes it under a new head"
+        )
     if asked.aux_head and not stored.aux_head:
         phrases.append("it has no auxiliary head: aux_head=False fits")
     return phrases

@@ -1,7 +1,9 @@
 """Variables in one safetensors file, each leaf under its path, as in `params/backbone/conv1/kernel`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -36,9 +38,23 @@ def load_variables(path: str | Path) -> tuple[Variables, dict[str, str]]:
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """All tensors of a safetensors file by name, and its metadata."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata alone, of a safetensors file of any size."""
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder; name the safetensors file in it")
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            yield file
     except SafetensorError as error:
         raise ValueError(f"{path} is cut short or no safetensors file ({error}); copy or convert it again") from error
 

@@ -1,0 +1,50 @@
+"""Turns published weights into mskjax's own file: one safetensors with the source, its hash, licence and preprocessing.
+
+Examples:
+    python -m launch.convert --model=fcn_resnet101 --download --output=weights/coco.safetensors
+    python -m launch.convert --model=resnet101 --download=resnet101_imagenet_v2 --output=weights/imagenet.safetensors
+    python -m launch.convert --model=fcn_resnet101 --weights=fcn_resnet101_coco-7ecb50ca.pth --output=coco.safetensors
+
+third_party_weights/README.md lists the entries that can be downloaded and how to obtain the others. Nothing that a
+weight file names is run. An output that was made of the same source with the same options is left as it is.
+"""
+
+from absl import flags
+
+from launch.main import run
+
+MODEL = flags.DEFINE_string("model", None, "The network: resnet50, resnet101 or fcn_resnet101.", required=True)
+WEIGHTS = flags.DEFINE_string("weights", None, "The published file: .pth, .pt or .safetensors.")
+DOWNLOAD = flags.DEFINE_flag(
+    flags.Flag(
+        flags.ArgumentParser(),
+        flags.ArgumentSerializer(),
+        "download",
+        None,
+        "Download the file; --download=ENTRY names one of the manifest, --download takes the model's first.",
+        boolean=True,
+    )
+)
+OUTPUT = flags.DEFINE_string("output", None, "The safetensors file to write.", required=True)
+NUM_CLASSES = flags.DEFINE_integer("num_classes", None, "Classes of the head, by default the model's own; 0: no head.")
+AUX_HEAD = flags.DEFINE_boolean("aux_head", None, "Keep the auxiliary head, which is left out by default.")
+
+
+def main() -> None:
+    """Converts one file."""
+    from mskjax.convert.conversion import convert
+
+    named = DOWNLOAD.value not in (None, "false")
+    if named == bool(WEIGHTS.value):
+        raise ValueError("give either --weights=FILE or --download")
+    entry = DOWNLOAD.value if DOWNLOAD.value not in (None, "true", "false") else None
+    options = {}
+    if NUM_CLASSES.value is not None:
+        options["num_classes"] = NUM_CLASSES.value or None
+    if AUX_HEAD.value is not None:
+        options["aux_head"] = AUX_HEAD.value
+    print(convert(MODEL.value, OUTPUT.value, WEIGHTS.value, entry, **options))
+
+
+if __name__ == "__main__":
+    run(main)

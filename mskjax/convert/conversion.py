@@ -1,0 +1,73 @@
+"""From a published weight file to one safetensors file that says what it was made of; what launch/convert does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from mskjax import __version__
+from mskjax.convert.download import download as fetch
+from mskjax.convert.load import load_weights
+from mskjax.convert.manifest import FOLDER, Entry, choose, read_manifest, recognise
+from mskjax.convert.store import read_metadata, save_variables
+from mskjax.files import sha256
+from mskjax.types import Variables
+
+
+def convert(
+    model: str,
+    output: str | Path,
+    weights: str | Path | None = None,
+    entry: str | None = None,
+    folder: str | Path = FOLDER,
+    **options: Any,
+) -> str:
+    """A sentence with the counts of what was written to `output`, or that it was made of the same source before.
+
+    The source is the file `weights` or, without one, the manifest's `entry`, downloaded into `folder`; with neither it
+    is the manifest's first entry for the model. `options` are those of `models.build`. A file that the manifest knows
+    by its hash brings its licence and preprocessing into the metadata. Raises as `load_weights` and `download` do.
+    """
+    entries = read_manifest(folder)
+    source = Path(weights) if weights else fetch(choose(entries, model, entry), folder)
+    digest = sha256(source)
+    metadata = _metadata(source, digest, model, options, recognise(entries, source.name, digest))
+    if _made_before(Path(output), source, metadata):
+        return f"{output} is made of {source.name} already"
+    variables = load_weights(source, model, **options)
+    save_variables(output, variables, metadata)
+    return f"{output}: {_counts(variables)}, from {source.name}"
+
+
+def _metadata(source: Path, digest: str, model: str, options: dict[str, Any], entry: Entry | None) -> dict[str, str]:
+    known = {"licence": entry.licence, "preprocessing": json.dumps(entry.preprocessing)} if entry else {}
+    return {
+        "source": source.name,
+        "sha256": digest,
+        "model": model,
+        "options": json.dumps(options, sort_keys=True),
+        "licence": "unknown: the manifest does not list this file",
+        "preprocessing": "unknown",
+        "converter": f"mskjax {__version__}",
+        **known,
+    }
+
+
+def _made_before(output: Path, source: Path, metadata: dict[str, str]) -> bool:
+    """Whether `output` holds just this; `ValueError` when it is no converted file, which is never overwritten."""
+    if not output.exists():
+        return False
+    if output.samefile(source):
+        raise ValueError(f"{output} is the source itself; give the converted weights a name of their own")
+    former = read_metadata(output)
+    if "converter" not in former:
+        raise ValueError(f"{output} exists and was not made by launch.convert; choose another name or delete it")
+    return former == metadata
+
+
+def _counts(variables: Variables) -> str:
+    params, statistics = (jax.tree.leaves(variables.get(name, {})) for name in ("params", "batch_stats"))
+    values = sum(int(np.size(leaf)) for leaf in params)
+    return f"{values:,} parameters in {len(params)} leaves and {len(statistics)} leaves of running statistics"
