@@ -55,7 +55,7 @@ def write_series(
     """Writes slices [d, h, w] as CT files and returns their paths in the order of the array.
 
     InstanceNumber counts against the positions, so that nobody can sort by it. `attributes` are set on every header: a
-    list gives one value a slice, None deletes the element.
+    list gives one value a slice, a tuple the values of one element, None deletes the element.
     """
     depth = len(array_hu)
     if positions_mm is None:
@@ -156,8 +156,10 @@ def _set(header: pydicom.Dataset, attributes: dict, index: int) -> None:
     for name, value in attributes.items():
         if value is None:
             header.pop(name, None)
+        elif isinstance(value, list):
+            setattr(header, name, value[index])
         else:
-            setattr(header, name, value[index] if isinstance(value, list) else value)
+            setattr(header, name, list(value) if isinstance(value, tuple) else value)
 
 
 def _save(header: pydicom.Dataset, path: Path, transfer_syntax: str) -> Path:
