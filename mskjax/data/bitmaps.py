@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from jaxtyping import Bool, Integer, Shaped
 from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold
+from skimage.measure import label, regionprops
 from skimage.morphology import skeletonize
 
 SQUARE = np.ones((3, 3), bool)
@@ -100,8 +101,9 @@ def _drawn(difference: np.ndarray) -> np.ndarray:
     line = difference > 0 if noise == 0 else apply_hysteresis_threshold(difference, contrast / 3, largest / 2)
     if line.mean() > LARGEST_CHANGE or noise > contrast / 3:
         raise ValueError(
-            f"the two bitmaps differ in {(difference > 0).mean():.0%} of their pixels, by {noise:.0f} grey levels beside "
-            f"the line and {contrast:.0f} on it, so no outline stands out; save the same slice twice as PNG, TIFF or BMP"
+            f"the two bitmaps differ in {(difference > 0).mean():.0%} of their pixels, by {noise:.0f} grey levels "
+            f"beside the line and {contrast:.0f} on it, so no outline stands out; save the same slice twice as PNG, "
+            "TIFF or BMP"
         )
     return line
 
@@ -111,7 +113,7 @@ def _noise(difference: np.ndarray, core: np.ndarray) -> float:
     changed = difference[difference > 0]
     if np.mean(changed <= changed.max() / 16) < FAINT_SHARE:
         return 0.0
-    distance = ndimage.distance_transform_edt(~core)
+    distance = _distance_to(core)
     return float(np.percentile(difference[(distance > 3) & (distance <= 12)], 95))
 
 
@@ -120,8 +122,8 @@ def _loose(line: np.ndarray) -> np.ndarray:
     reach = _width(line) + 1.5
     loose = np.zeros_like(line)
     for part in _parts(line):
-        enclosed = ndimage.binary_fill_holes(part) & ~part
-        beyond = part & (ndimage.distance_transform_edt(~enclosed) > reach) if enclosed.any() else part
+        enclosed = _filled(part) & ~part
+        beyond = part & (_distance_to(enclosed) > reach) if enclosed.any() else part
         if beyond.sum() > max(SPECK_PIXELS, LOOSE_SHARE * part.sum()):
             loose |= beyond
     return loose
@@ -132,12 +134,12 @@ def _enclosed(line: np.ndarray) -> np.ndarray:
     middle = (_width(line) + 1) / 2
     mask = np.zeros_like(line)
     for part in _parts(line):
-        filled = ndimage.binary_fill_holes(part)
+        filled = _filled(part)
         if (filled == part).all():
             continue
-        depth = ndimage.distance_transform_edt(np.pad(filled, 1))[1:-1, 1:-1]
+        depth = _distance_to(np.pad(~filled, 1, constant_values=True))[1:-1, 1:-1]
         # Where no area is near, in a tip so thin that its two lines touch, the pen's width says where the middle is.
-        to_middle = np.minimum(ndimage.distance_transform_edt(part | ~filled), middle)
+        to_middle = np.minimum(_distance_to(filled & ~part), middle)
         if mask[part].mean() > 0.5:
             mask &= depth <= to_middle
         else:
@@ -149,12 +151,19 @@ def _enclosed(line: np.ndarray) -> np.ndarray:
 
 def _parts(line: np.ndarray) -> list[np.ndarray]:
     """The connected lines, each bool [h, w], those around the largest areas first."""
-    labels, count = ndimage.label(line, SQUARE)
-    boxes = ndimage.find_objects(labels)
-    area = [(box[0].stop - box[0].start) * (box[1].stop - box[1].start) for box in boxes]
-    return [labels == n + 1 for n in np.argsort(area)[::-1]] if count else []
+    labels = label(line, connectivity=2)
+    return [labels == part.label for part in sorted(regionprops(labels), key=lambda part: -part.area_bbox)]
 
 
 def _width(line: np.ndarray) -> int:
     """The pen's width in whole pixels: the area of all lines over their length."""
     return max(round(line.sum() / (skeletonize(line).sum() * PIXELS_A_STEP)), 1)
+
+
+def _filled(part: np.ndarray) -> np.ndarray:
+    return np.asarray(ndimage.binary_fill_holes(part))
+
+
+def _distance_to(target: np.ndarray) -> np.ndarray:
+    """The distance of every pixel's centre to the nearest true one's, in pixels."""
+    return np.asarray(ndimage.distance_transform_edt(~target))

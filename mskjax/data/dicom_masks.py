@@ -1,8 +1,9 @@
 """Masks from DICOM Segmentation objects (SEG): every frame is put where its own position and orientation say.
 
-Frames are bound to voxels by geometry alone, so that left and right are never a matter of storage order. A slice without a
-frame is empty, frames of several chosen segments join. BINARY and LABELMAP are read; FRACTIONAL only where it holds
-nothing but 0 and its maximum, as some writers store binary masks: a probability is no mask until somebody thresholds it.
+Frames are bound to voxels by geometry alone, so that left and right are never a matter of storage order. A slice
+without a frame is empty, frames of several chosen segments join. BINARY and LABELMAP are read; FRACTIONAL only where it
+holds nothing but 0 and its maximum, as some writers store binary masks: a probability is no mask until somebody
+thresholds it.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ import pydicom
 import SimpleITK as sitk
 from absl import logging
 from jaxtyping import Bool
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
 
-from mskjax.data.grids import Plane, place
+from mskjax.data.grids import Lattice, place
 from mskjax.data.labels import Label, choose
+from mskjax.data.planes import lookup
 
 # The names under which ITK keeps these DICOM elements with an image.
 FRAME_OF_REFERENCE, SERIES = "0020|0052", "0020|000e"
@@ -28,23 +30,25 @@ def read_seg(
     """The chosen segments [k, j, i] of a SEG object on `like`'s grid; a label is a segment's number or its label.
 
     Raises `ValueError` where a label is missing or ambiguous, the object belongs to another frame of reference, holds
-    probabilities, or a frame lies on no slice of `like` or on other pixels; `OSError` where its pixels cannot be decoded.
+    probabilities, or a frame lies on no slice of `like` or on other pixels; `OSError` where it cannot be decoded.
     """
     require_same_frame(header.get("FrameOfReferenceUID"), like, path)
-    names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in header.SegmentSequence if s.SegmentNumber}
+    segments = header.get("SegmentSequence", [])
+    names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in segments if s.SegmentNumber}
     chosen = choose(label, names, path)
     labelmap = header.get("SegmentationType") == "LABELMAP"
-    groups = header.get("PerFrameFunctionalGroupsSequence", [])
-    frames = [n for n in range(len(groups)) if labelmap or _segment(header, n, path) in chosen]
+    count = len(header.get("PerFrameFunctionalGroupsSequence", []))
+    frames = [n for n in range(count) if labelmap or _segment(header, n, path) in chosen]
     mask = np.zeros(like.GetSize()[::-1], bool)
-    for n, values in zip(frames, _pixels(header, frames, path), strict=True):
+    for n, values in zip(frames, _pixels(frames, path), strict=True):
         pixels = np.isin(values, chosen) if labelmap else _binary(values, header, path)
+        lattice = _lattice(header, n, path)
         try:
-            place(mask, pixels, _plane(header, n, path), like)
+            place(mask, pixels, lattice, like)
         except ValueError as error:
-            at = [round(float(x), 2) for x in _group(header, n, "PlanePositionSequence", path).ImagePositionPatient]
+            at_mm = np.round(lattice.origin_mm, 2).tolist()
             raise ValueError(
-                f"frame {n + 1} of {path} at position {at} mm is on no slice of the image, or on other pixels ({error}); "
+                f"frame {n + 1} of {path} at {at_mm} mm is on no slice of the image, or on other pixels ({error}); "
                 "read the very series that was segmented, whole"
             ) from error
     return mask
@@ -52,10 +56,11 @@ def read_seg(
 
 def require_same_frame(uid: str | None, like: sitk.Image, path: str | Path) -> None:
     """Raises `ValueError` where both the mask's and the image's frame of reference are known and differ."""
-    if uid and like.HasMetaDataKey(FRAME_OF_REFERENCE) and like.GetMetaData(FRAME_OF_REFERENCE).strip() != uid:
+    own = like.GetMetaData(FRAME_OF_REFERENCE).strip() if like.HasMetaDataKey(FRAME_OF_REFERENCE) else ""
+    if uid and own and uid != own:
         raise ValueError(
-            f"{path} has positions in frame of reference {uid}, the image in "
-            f"{like.GetMetaData(FRAME_OF_REFERENCE).strip()}, so they cannot be compared; read the series it was drawn on"
+            f"{path} has its positions in frame of reference {uid} and the image in {own}, so they cannot be compared; "
+            "read the series it was drawn on"
         )
 
 
@@ -65,37 +70,34 @@ def warn_of_other_series(uids: list[str], like: sitk.Image, path: str | Path) ->
         logging.warning("%s was drawn on another series of the same frame of reference; bound by position", path)
 
 
-def _group(header: pydicom.Dataset, n: int, keyword: str, path: str | Path) -> pydicom.Dataset:
-    """The functional group of frame `n`, its own or the one shared by all."""
-    own = header.PerFrameFunctionalGroupsSequence[n]
-    shared = header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
-    for groups in (own, shared[0]):
-        if groups.get(keyword):
-            return groups[keyword][0]
-    raise ValueError(
-        f"frame {n + 1} of {path} has no {keyword}, so its place is unknown; export the segmentation again"
-    )
-
-
 def _segment(header: pydicom.Dataset, n: int, path: str | Path) -> int:
-    return int(_group(header, n, "SegmentIdentificationSequence", path).ReferencedSegmentNumber)
+    for groups in (header.PerFrameFunctionalGroupsSequence[n], *header.get("SharedFunctionalGroupsSequence", [])):
+        if groups.get("SegmentIdentificationSequence"):
+            return int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+    raise ValueError(f"frame {n + 1} of {path} names no segment; export the segmentation again")
 
 
-def _plane(header: pydicom.Dataset, n: int, path: str | Path) -> Plane:
-    position = _group(header, n, "PlanePositionSequence", path).ImagePositionPatient
-    cosines = np.array(_group(header, n, "PlaneOrientationSequence", path).ImageOrientationPatient, float)
-    row_mm, column_mm = (float(x) for x in _group(header, n, "PixelMeasuresSequence", path).PixelSpacing)
-    return Plane(np.array(position, float), cosines[:3] * column_mm, cosines[3:] * row_mm)
+def _lattice(header: pydicom.Dataset, n: int, path: str | Path) -> Lattice:
+    """Where frame `n` lies, its directions freed of the header's rounding."""
+    keywords = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+    found = {keyword: lookup(header, keyword, n) for keyword in keywords}
+    if missing := [keyword for keyword, value in found.items() if not value]:
+        raise ValueError(f"frame {n + 1} of {path} has no {' and no '.join(missing)}; export the segmentation again")
+    position, cosines, spacing_mm = (np.array(value, float) for value in found.values())
+    row, column = cosines.reshape(2, 3)
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    return Lattice(position, row * spacing_mm[1], column / np.linalg.norm(column) * spacing_mm[0])
 
 
-def _pixels(header: pydicom.Dataset, frames: list[int], path: str | Path) -> Iterator[np.ndarray]:
-    """The stored values [h, w] of the given frames, decoded one at a time: a SEG of all organs would fill the memory."""
+def _pixels(frames: list[int], path: str | Path) -> Iterator[np.ndarray]:
+    """The stored values [h, w] of the given frames, decoded one at a time: a SEG of all organs can fill the memory."""
     if not frames:
         return
     try:
-        yield from iter_pixels(header, indices=frames, raw=True)
+        yield from iter_pixels(path, indices=frames, raw=True)
     except (ValueError, AttributeError, RuntimeError, NotImplementedError) as error:
-        raise OSError(f"the pixels of {path} cannot be decoded ({error}); copy or export the file again") from error
+        raise OSError(f"the pixels of {path} are cut short or cannot be decoded; copy or export it again") from error
 
 
 def _binary(values: np.ndarray, header: pydicom.Dataset, path: str | Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The voxel grid of an image as one matrix, and masks put onto exactly that grid: permuted and flipped, never resampled.
+"""The voxel grid of an image as one matrix, and masks put onto exactly that grid: turned, never resampled.
 
 Indices are (i, j, k) in the file's own order, positions LPS in mm. A gantry-tilted image counts with the true positions
 of its slices, so its grid is sheared, and what is bound by position falls on the right slice and pixel.
@@ -37,26 +37,28 @@ def indices(image: sitk.Image, positions_mm: Float[np.ndarray, "n 3"]) -> Float6
 
 
 @dataclass(frozen=True)
-class Plane:
-    """A picture in space: the LPS position of its first pixel and the steps to the next column and the next row, in mm."""
+class Lattice:
+    """The pixels of a picture in space: LPS position of the first, steps to the next column and the next row, in mm."""
 
     origin_mm: Float64[np.ndarray, "3"]
     column_mm: Float64[np.ndarray, "3"]
     row_mm: Float64[np.ndarray, "3"]
 
 
-def place(mask: Bool[np.ndarray, "d h w"], pixels: Bool[np.ndarray, "h2 w2"], plane: Plane, like: sitk.Image) -> None:
-    """Sets in `mask` [k, j, i] on `like`'s grid the voxels that the true `pixels` of a picture in `plane` are.
+def place(
+    mask: Bool[np.ndarray, "d h w"], pixels: Bool[np.ndarray, "h2 w2"], lattice: Lattice, like: sitk.Image
+) -> None:
+    """Sets in `mask` [k, j, i] on `like`'s grid the voxels that the true `pixels` of a picture are.
 
-    The picture may be cut smaller or turned and flipped by right angles. Raises `ValueError` where its pixel centres are
-    not voxel centres within a tenth of a voxel, or a true pixel lies outside.
+    The picture may be cut smaller, or turned and flipped by right angles. Raises `ValueError` where its pixel centres
+    are not voxel centres within a tenth of a voxel, or a true pixel lies outside.
     """
     extent = np.array([[0, 0], [pixels.shape[1] - 1, 0], [0, pixels.shape[0] - 1]])
-    steps = np.stack([plane.column_mm, plane.row_mm])
+    steps = np.stack([lattice.column_mm, lattice.row_mm])
     matrix = index_to_lps(like)
     exact = np.linalg.solve(matrix[:3, :3], steps.T).T
     whole = np.rint(exact).astype(int)
-    corners = indices(like, plane.origin_mm + extent @ steps)
+    corners = indices(like, lattice.origin_mm + extent @ steps)
     first = np.rint(corners[0]).astype(int)
     apart = np.abs(corners - (first + extent @ whole)).max()
     if (np.abs(whole).sum(axis=1) != 1).any() or apart > TOLERANCE_VOXELS:
@@ -79,22 +81,23 @@ def on_grid(mask: Bool[np.ndarray, "d h w"], like: sitk.Image) -> sitk.Image:
 def reoriented(stored: sitk.Image, like: sitk.Image, path: str | Path) -> Shaped[np.ndarray, "d h w"]:
     """The values [k, j, i] of a label map in the order of `like`'s voxels: permutation and flips only.
 
-    Raises `ValueError` where any voxel's centres of the two grids lie further apart than a tenth of a voxel. Against a
-    tilted `like`, which no common format describes, slices bind by index: the planes must agree at one end of the stack.
+    Raises `ValueError` where the sizes differ or any two voxels are more than a tenth of a voxel apart. Against a
+    tilted `like`, which no common format describes, slices bind by index, and the planes must agree at one end of the
+    stack.
     """
     cosines = np.array(like.GetDirection()).reshape(3, 3).T @ np.array(stored.GetDirection()).reshape(3, 3)
     order = list(max(itertools.permutations(range(3)), key=lambda p: np.abs(cosines[range(3), p]).sum()))
-    flips = [axis for axis in range(3) if cosines[axis, order[axis]] < 0]
+    flips = tuple(axis for axis in range(3) if cosines[axis, order[axis]] < 0)
     if [stored.GetSize()[axis] for axis in order] != list(like.GetSize()) or not _agree(stored, like, order, flips):
         raise ValueError(
-            f"the grid of {path} ({_described(stored)}) is not the image's ({_described(like)}); draw or export the mask "
-            "on this image, or resample it there with nearest neighbours first"
+            f"the grid of {path} ({_described(stored)}) is not the image's ({_described(like)}); draw or export the "
+            "mask on this image, or resample it there with nearest neighbours first"
         )
     values = sitk.GetArrayFromImage(stored).transpose(2, 1, 0).transpose(order)
     return np.flip(values, flips).transpose(2, 1, 0)
 
 
-def _agree(stored: sitk.Image, like: sitk.Image, order: list[int], flips: list[int]) -> bool:
+def _agree(stored: sitk.Image, like: sitk.Image, order: list[int], flips: tuple[int, ...]) -> bool:
     """Whether the corners coincide, and with them every voxel."""
     last = np.array(like.GetSize()) - 1
     corners = np.array(list(itertools.product(*((0, n) for n in last))), float)

@@ -1,9 +1,9 @@
 """Masks from DICOM RT Structure Sets (RTSTRUCT): closed planar contours, filled on the slices they lie on.
 
 A pixel belongs to a contour when its centre lies inside. Centres exactly on an edge go with the side of greater row and
-column index, so that neighbours never share a pixel and a hole takes out exactly what it outlines. Contours of one slice
-combine by even-odd: one inside another is a hole, one inside the hole is area again, and a keyhole (one contour that
-runs in to the hole and back on the same line) needs no special case.
+column index, so that neighbours never share a pixel and a hole takes out exactly what it outlines. Contours of one
+slice combine by even-odd: one inside another is a hole, one inside the hole is area again, and a keyhole (one contour
+that runs in to the hole and back on the same line) needs no special case.
 """
 
 import itertools
@@ -30,9 +30,9 @@ def read_rtstruct(
 ) -> Bool[np.ndarray, "d h w"]:
     """The chosen regions of interest [k, j, i] on `like`'s grid; a label is an ROI's name or its number.
 
-    Contours are bound to the slice whose own position is within half a slice spacing. Raises `ValueError` where a label is
-    missing or ambiguous, the frame of reference is another, a contour is of another type than closed planar, lies on
-    no slice, crosses slices, is drawn on another series' spacing, or overlaps a second one in part.
+    Contours are bound to the slice whose own position is within half a slice spacing. Raises `ValueError` where a label
+    is missing or ambiguous, the frame of reference is another, a contour is of another type than closed planar, lies
+    on no slice, crosses slices, is drawn on another series' spacing, or overlaps a second one in part.
     """
     regions = {int(r.ROINumber): r for r in header.get("StructureSetROISequence", [])}
     chosen = choose(label, {n: str(r.get("ROIName", "")) for n, r in regions.items()}, path)
@@ -48,9 +48,10 @@ def read_rtstruct(
 
 
 def fill(polygon: Float[np.ndarray, "n 2"], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """The pixels whose centres lie inside a closed polygon of (row, column) indices, by even-odd, edges as the module says.
+    """The pixels whose centres lie inside a closed polygon of (row, column) indices, by even-odd.
 
-    Exact, and its time grows with the polygon's length in rows rather than with pixels times points.
+    Centres on an edge go as the module says. Exact, in a time that grows with the polygon's length in rows rather than
+    with pixels times points.
     """
     row, column = np.round(polygon, 6).T
     next_row, next_column = np.roll(row, -1), np.roll(column, -1)
@@ -67,7 +68,7 @@ def fill(polygon: Float[np.ndarray, "n 2"], shape: tuple[int, int]) -> Bool[np.n
 
 @dataclass(frozen=True)
 class _Contour:
-    """A contour in the image's indices: it lies on slice `index` of `axis` (0 i, 1 j, 2 k), `offset` slices beside it."""
+    """A filled contour: it lies on slice `index` of the image's `axis` (0 i, 1 j, 2 k), `offset` slices beside it."""
 
     axis: int
     index: int
@@ -85,8 +86,8 @@ def _region(contours: Sequence[pydicom.Dataset], like: sitk.Image, name: str) ->
         offsets = [contour.offset for contour in on_slice]
         if np.ptp(offsets) > TOLERANCE_VOXELS:
             raise ValueError(
-                f"{name} has contours in different planes ({min(offsets):+.2f} and {max(offsets):+.2f} slices off) that "
-                f"all fall on slice {index} of the image; read the series they were drawn on"
+                f"{name} has contours in different planes ({min(offsets):+.2f} and {max(offsets):+.2f} slices off) "
+                f"that all fall on slice {index} of the image; read the series they were drawn on"
             )
         np.moveaxis(mask, axis, 0)[index] = _combined(on_slice, f"{name} on slice {index} of the image")
     return mask.transpose(2, 1, 0)
