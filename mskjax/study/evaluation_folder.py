@@ -6,6 +6,7 @@ summary.json is written last and says what the evaluation was made from: while t
 """
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def write(output: Path, cases: pd.DataFrame, findings: report.Findings, made_fro
     """Writes the folder, replacing what an earlier evaluation left in it and nothing else."""
     remove(output / "summary.json")
     _write_table(output / "cases.csv", cases)
-    rows = [{"metric": name, "unit": UNITS[name], **row} for name, row in findings.summary.items()]
+    rows = [{"metric": name, "unit": UNITS[name], **asdict(row)} for name, row in findings.summary.items()]
     _write_table(output / "summary.csv", pd.DataFrame(rows))
     with atomic_path(output / "overlays") as written:
         written.mkdir()
@@ -89,7 +90,7 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 def _plain(summary: Summary) -> dict[str, dict[str, Any]]:
     """The summary as JSON has it: what is not finite becomes null."""
     return {
-        name: {"unit": UNITS[name]} | {key: value if np.isfinite(value) else None for key, value in row.items()}
+        name: {"unit": UNITS[name]} | {key: value if np.isfinite(value) else None for key, value in asdict(row).items()}
         for name, row in summary.items()
     }
 

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from mskjax.study import figures, page
-from mskjax.study.summary import UNITS, Summary, with_differences
+from mskjax.study.summary import UNITS, Statistics, Summary, with_differences
 
 EMBEDDED_PICTURES = 60
 MINUS = "\N{MINUS SIGN}"
@@ -101,9 +101,9 @@ def number(value: float, decimals: int, signed: bool = False) -> str:
 
 
 def _answer(findings: Findings) -> str:
-    mean = {name: row["mean"] for name, row in findings.summary.items()}
+    mean = {name: row.mean for name, row in findings.summary.items()}
     worst = findings.cases.to_dict("records")[0]
-    missed = findings.summary["rms_dta_cm"]["non_finite"]
+    missed = findings.summary["rms_dta_cm"].non_finite
     outlined = f" in the {len(findings.cases) - missed} cases where it can be measured" if missed else ""
     return (
         f"The predicted muscle overlaps the reference with a mean Dice of {number(mean['dice'], 3)} and keeps its "
@@ -124,13 +124,13 @@ def _cards(summary: Summary) -> list[tuple[str, str, str, str]]:
     return [(title, *_spread(summary[name], name)) for name, title in chosen.items()]
 
 
-def _spread(row: dict[str, float], name: str) -> tuple[str, str, str]:
+def _spread(row: Statistics, name: str) -> tuple[str, str, str]:
     unit, signed = UNITS[name], name in SIGNED
     decimals = DECIMALS[unit]
-    more = f"median {number(row['median'], decimals, signed)}; standard error {number(row['standard_error'], decimals)}"
-    left_out = f"; {row['non_finite']} of {row['cases']} not finite, left out of the mean" if row["non_finite"] else ""
-    spread = f"± {number(row['sd'], decimals)} {_typeset(unit)}".strip()
-    return number(row["mean"], decimals, signed), spread, more + left_out
+    more = f"median {number(row.median, decimals, signed)}; standard error {number(row.standard_error, decimals)}"
+    left_out = f"; {row.non_finite} of {row.cases} not finite, left out of the mean" if row.non_finite else ""
+    spread = f"± {number(row.sd, decimals)} {_typeset(unit)}".strip()
+    return number(row.mean, decimals, signed), spread, more + left_out
 
 
 def _summary_table(summary: Summary) -> str:
@@ -138,9 +138,12 @@ def _summary_table(summary: Summary) -> str:
     rows = (
         [
             f"{NAMES[name]} ({_typeset(UNITS[name])})" if UNITS[name] else NAMES[name],
-            *(number(row[c], DECIMALS[UNITS[name]], name in SIGNED and c in ("mean", "median")) for c in columns),
-            str(row["cases"]),
-            str(row["non_finite"]),
+            *(
+                number(getattr(row, c), DECIMALS[UNITS[name]], name in SIGNED and c in ("mean", "median"))
+                for c in columns
+            ),
+            str(row.cases),
+            str(row.non_finite),
         ]
         for name, row in summary.items()
     )

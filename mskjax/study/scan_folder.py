@@ -98,7 +98,7 @@ def table(measurement: Measurement) -> str:
 
 def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | None) -> dict[str, Any]:
     options, (depth_mm, row_mm, column_mm) = measurement.options, to_axial(scan)[1].tolist()
-    area_cm2 = sum(row["sma_cm2"] for row in measurement.rows)
+    volume_cm3 = sum(row["sma_cm2"] for row in measurement.rows) * MM2_PER_CM2 * depth_mm / MM3_PER_CM3
     return {
         "mskjax": mskjax.__version__,
         "mask": "given" if run is None else "predicted",
@@ -112,7 +112,8 @@ def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | N
         "height_m": options.height_m,
         "spacing_mm": {"slice": depth_mm, "row": row_mm, "column": column_mm},
         "tilt_degrees": tilt_degrees(scan),
-        "volume_cm3": area_cm2 * MM2_PER_CM2 * depth_mm / MM3_PER_CM3,
+        # One slice has no neighbours whose distance would be its depth.
+        "volume_cm3": volume_cm3 if len(measurement.mask) > 1 else None,
         "slices": [
             {"source_index": source_index(scan, row["slice_index"]), **_finite(row, missing=None)}
             for row in measurement.rows

@@ -5,6 +5,8 @@ undefined density cannot enter a mean, so they are left out of mean, sd and stan
 beside these. The median keeps infinite values, as the largest.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,24 @@ UNITS = {
     "smd_difference_percent": "%",
 }
 
-Summary = dict[str, dict[str, float]]
+
+@dataclass(frozen=True)
+class Statistics:
+    """A metric over cases; NaN where too few values are finite.
+
+    Mean, sd (of the sample, n - 1) and standard error, which takes cases as independent, are of the finite values;
+    the median is of all but NaN.
+    """
+
+    cases: int
+    non_finite: int
+    mean: float
+    sd: float
+    standard_error: float
+    median: float
+
+
+Summary = dict[str, Statistics]
 
 
 def score(
@@ -85,22 +104,19 @@ def with_differences(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(cases: pd.DataFrame) -> Summary:
-    """For each metric of `UNITS`: cases, non_finite, mean, sd, standard_error, median.
-
-    sd is of the sample (n - 1); the standard error takes cases as independent. NaN where too few values are finite.
-    """
+    """The statistics of each metric of `UNITS`, in that order."""
     full = with_differences(cases)
-    return {name: _describe(full[name].to_numpy(float)) for name in UNITS}
+    return {name: _statistics(full[name].to_numpy(float)) for name in UNITS}
 
 
-def _describe(values: np.ndarray) -> dict[str, float]:
+def _statistics(values: Float[np.ndarray, "n"]) -> Statistics:
     finite, ranked = values[np.isfinite(values)], values[~np.isnan(values)]
-    sd = float(finite.std(ddof=1)) if len(finite) > 1 else np.nan
-    return {
-        "cases": len(values),
-        "non_finite": len(values) - len(finite),
-        "mean": float(finite.mean()) if len(finite) else np.nan,
-        "sd": sd,
-        "standard_error": sd / np.sqrt(len(finite)) if len(finite) else np.nan,
-        "median": float(np.median(ranked)) if len(ranked) else np.nan,
-    }
+    sd = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
+    return Statistics(
+        cases=len(values),
+        non_finite=len(values) - len(finite),
+        mean=float(finite.mean()) if len(finite) else math.nan,
+        sd=sd,
+        standard_error=sd / math.sqrt(max(len(finite), 1)),
+        median=float(np.median(ranked)) if len(ranked) else math.nan,
+    )
