@@ -1,0 +1,60 @@
+"""Makes a dataset folder from CT images and muscle masks, or from built-in phantoms.
+
+    python -m launch.prepare --images=SCANS --masks=MASKS --output=DATASET
+    python -m launch.prepare --images='cohort/*/ct' --masks='cohort/*/muscle.nii.gz' --slices=largest --output=DATASET
+    python -m launch.prepare --cases=cases.csv --output=DATASET
+    python -m launch.prepare --images=CTS --masks=MASKS --level_mask=SPINES --level_label=29 --output=DATASET
+    python -m launch.prepare --phantom=40 --output=DATASET
+
+Images are DICOM series (a folder each), single DICOM slices, NIfTI or NRRD; masks NIfTI, NRRD, DICOM SEG or RTSTRUCT.
+Folders and globs are matched by file name. A CSV has a row a case: image, mask, and any of case_id, patient_id, slice
+(as --slices), label, series, mask_plain (the plain bitmap where mask is a bitmap with the outline drawn in),
+level_mask, level_label, sex, age_years, height_m, weight_kg, sarcopenia, split.
+
+Cases that fail are listed with why, and the exit status is 1; the others are written. Run it again: what is done is
+skipped. cases.csv repeats the paths you give; ids are yours or keyed hashes, whose key (case_key) is not to be shared.
+"""
+
+from absl import flags, logging
+
+from launch.main import run
+
+IMAGES = flags.DEFINE_string("images", None, "Folder, glob or file of images.")
+MASKS = flags.DEFINE_string("masks", None, "Folder, glob or file of masks, named as the images.")
+CASES = flags.DEFINE_string("cases", None, "CSV of cases, in place of --images and --masks.")
+PHANTOM = flags.DEFINE_integer("phantom", None, "Number of phantom patients, in place of images.", lower_bound=1)
+OUTPUT = flags.DEFINE_string("output", None, "Dataset folder to write.", required=True)
+SLICES = flags.DEFINE_string(
+    "slices", "all", "Number (0-based from the feet), or all that carry the mask, largest, level."
+)
+LABEL = flags.DEFINE_string("label", None, "Name or number of the muscle where masks hold several labels.")
+LEVEL_MASK = flags.DEFINE_string(
+    "level_mask", None, "Folder, glob or file of masks that hold the level, for --slices=level."
+)
+LEVEL_LABEL = flags.DEFINE_string("level_label", None, "Name or number of the level; its middle slice is taken.")
+VALIDATION = flags.DEFINE_float(
+    "validation_fraction", 0.2, "Fraction of patients that validate, where no split is given."
+)
+TEST = flags.DEFINE_float("test_fraction", 0.2, "Fraction of patients that test, where no split is given.")
+SEED = flags.DEFINE_integer("seed", 0, "Draws the splits, and the phantoms.", lower_bound=0)
+SIZE = flags.DEFINE_integer("phantom_size", 256, "Rows and columns of phantom slices.", lower_bound=32)
+
+
+def main() -> int:
+    """Prepares, and lists what failed."""
+    from mskjax.data import pairs, prepare
+
+    shares = prepare.Shares(VALIDATION.value, TEST.value, SEED.value)
+    if PHANTOM.value:
+        prepare.prepare_phantoms(PHANTOM.value, OUTPUT.value, SIZE.value, SEED.value, shares)
+        return 0
+    what = (IMAGES, MASKS, CASES, SLICES, LABEL, LEVEL_MASK, LEVEL_LABEL)
+    found, failed = pairs.collect(*(flag.value for flag in what))
+    failed |= prepare.prepare(found, OUTPUT.value, shares)
+    for name, why in failed.items():
+        logging.error("failed: %s: %s", name, why)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,168 @@
+"""Makes a dataset folder from pairs of images and masks, or from phantoms.
+
+Cases that succeeded are written, and those that failed returned with why. What is done is kept in the folder's
+`prepared/` (see `mskjax.data.cases`), so that a command which was stopped goes on where it was.
+
+Ids are the user's or keyed hashes (see `mskjax.data.pseudonyms`); sex, age, height and weight come from DICOM headers
+where the user gives none. The columns image and mask repeat the paths that the user gave.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256 as hash_of
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import logging
+from tqdm import tqdm
+
+from mskjax.data import cases, phantom, pseudonyms, splits
+from mskjax.data.cases import Case
+from mskjax.data.dataset import Slices, stack, write_dataset
+from mskjax.data.pairs import Pair
+from mskjax.files import read_json, remove, sha256
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many of the patients validate and test, as fractions, and the seed that draws them."""
+
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.2
+    seed: int = 0
+
+
+_DEFAULT_SHARES = Shares()
+
+
+def prepare(pairs: Sequence[Pair], output: str | Path, shares: Shares = _DEFAULT_SHARES) -> dict[str, str]:
+    """Writes the dataset of all `pairs` that can be read, and returns the others: image and case id to why.
+
+    A case id is the user's, followed by `_s012` (the slice, 0-based from the feet) where several slices of the case
+    are taken, or else a hash followed by the slice. Nothing is written where no pair can be read. Raises `ValueError`
+    where the splits cannot be made, two slices would have one id, or the folder's key is damaged.
+    """
+    output = Path(output)
+    key = pseudonyms.case_key(output)
+    good: dict[int, Case] = {}
+    failed: dict[str, str] = {}
+    prints: dict[int, str] = {}
+    for i, pair in enumerate(_progress(pairs)):
+        try:
+            prints[i] = cases.fingerprint(pair, key)
+            good[i] = _case(pair, key, output / "prepared" / f"{prints[i]}.npz")
+        except (ValueError, OSError, RuntimeError) as error:
+            failed[" ".join(filter(None, (str(pair.image), pair.case_id)))] = " ".join(str(error).split())
+    if good:
+        table = _table(pairs, good, _splits(pairs, good, shares))
+        made_by = _made_by("pairs", vars(shares), [prints[i] for i in good])
+        _write(output, good, table, made_by | {"failed": len(failed)})
+        _forget(output / "prepared", set(prints.values()))
+    return failed
+
+
+def prepare_phantoms(
+    count: int, output: str | Path, size: int = 256, seed: int = 0, shares: Shares = _DEFAULT_SHARES
+) -> None:
+    """Writes a dataset of `count` phantom patients, a slice of `size` x `size` pixels each; `seed` draws them."""
+    made_by = _made_by("phantom", vars(shares) | {"count": count, "size": size, "phantom_seed": seed}, [])
+    if _is_current(Path(output), made_by):
+        return
+    scans = phantom.slices(count, size, seed)
+    ids = [f"phantom_{i:04d}" for i in range(count)]
+    about = {name: getattr(scans, name) for name in ("sex", "age_years", "height_m", "weight_kg")}
+    split = splits.assign(ids, [""] * count, **vars(shares))
+    table = pd.DataFrame(
+        {"case_id": ids, "patient_id": ids, "slice_index": 0, "source_index": 0, **about, "split": split}
+    )
+    slices = stack(list(scans.image_hu), list(scans.mask), scans.spacing_mm, ids)
+    write_dataset(output, slices, table, {"made_by": made_by})
+    logging.info("%s: %d phantoms", output, count)
+
+
+def _progress(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs under a progress bar on a terminal; elsewhere a line for each tenth of them."""
+    bar = tqdm(pairs, desc="prepare", unit="case", disable=None)
+    for i, pair in enumerate(bar, start=1):
+        yield pair
+        if bar.disable and (10 * i // len(pairs) > 10 * (i - 1) // len(pairs)):
+            logging.info("prepared %d of %d cases", i, len(pairs))
+
+
+def _case(pair: Pair, key: bytes, path: Path) -> Case:
+    case = cases.kept(path)
+    if case is None:
+        case = cases.read(pair, key)
+        cases.keep(case, path)
+    return case
+
+
+def _splits(pairs: Sequence[Pair], good: dict[int, Case], shares: Shares) -> list[str]:
+    """The split of every pair. Those that failed take part, so that the others keep theirs once they are mended."""
+    ids = [good[i].about["patient_id"] if i in good else f"failed {i}" for i in range(len(pairs))]
+    patients = [pair.patient_id or patient for pair, patient in zip(pairs, ids, strict=True)]
+    return splits.assign(patients, [pair.about.get("split", "") for pair in pairs], **vars(shares))
+
+
+def _table(pairs: Sequence[Pair], good: dict[int, Case], split: list[str]) -> pd.DataFrame:
+    """cases.csv: a row for each slice."""
+    rows = []
+    for i, case in good.items():
+        pair = pairs[i]
+        said = {**case.about, **pair.about, "image": str(pair.image), "mask": str(pair.mask), "split": split[i]}
+        said["patient_id"] = pair.patient_id or case.about["patient_id"]
+        for k, source in zip(case.slice_index, case.source_index, strict=True):
+            several = len(case.slice_index) > 1 or not pair.case_id
+            case_id = (pair.case_id or case.about["case_id"]) + (f"_s{k:03d}" if several else "")
+            rows.append({**said, "case_id": case_id, "slice_index": k, "source_index": source})
+    return pd.DataFrame(rows)
+
+
+def _write(output: Path, good: dict[int, Case], table: pd.DataFrame, made_by: dict[str, Any]) -> None:
+    text = table.to_csv(index=False)
+    made_by = made_by | {"table_sha256": hash_of(text.encode()).hexdigest()}
+    if _is_current(output, made_by):
+        return
+    write_dataset(output, _slices(good, list(table["case_id"])), table, {"made_by": made_by})
+    counts = ", ".join(f"{n} {name}" for name, n in table["split"].value_counts().items())
+    logging.info("%s: %d slices of %d cases (%s)", output, len(table), len(good), counts)
+
+
+def _slices(good: dict[int, Case], case_id: list[str]) -> Slices:
+    images = [image for case in good.values() for image in case.image_hu]
+    masks = [mask for case in good.values() for mask in case.mask]
+    spacing_mm = np.concatenate([np.tile(case.spacing_mm, (len(case.mask), 1)) for case in good.values()])
+    return stack(images, masks, spacing_mm, case_id)
+
+
+def _made_by(source: str, options: dict[str, Any], prints: list[str]) -> dict[str, Any]:
+    """What dataset.json says of a dataset's making; `inputs` stands for all files read."""
+    inputs = hash_of(json.dumps(prints).encode()).hexdigest()
+    program = {"program": "mskjax.prepare", "version": version("mskjax"), "source": source}
+    return program | {"options": options, "inputs": inputs}
+
+
+def _is_current(output: Path, made_by: dict[str, Any]) -> bool:
+    """Whether the folder already holds, unharmed, the dataset that `made_by` would make."""
+    if not (output / "dataset.json").is_file():
+        return False
+    manifest = read_json(output / "dataset.json")
+    if manifest.get("made_by") != made_by:
+        return False
+    current = all(
+        (output / name).is_file() and sha256(output / name) == was for name, was in manifest["sha256"].items()
+    )
+    if current:
+        logging.info("%s is up to date: %d slices", output, manifest["counts"]["slices"])
+    return current
+
+
+def _forget(folder: Path, prints: set[str]) -> None:
+    """Removes kept cases that the present pairs no longer name."""
+    for path in folder.glob("*.npz"):
+        if path.stem not in prints:
+            remove(path)
