@@ -10,8 +10,9 @@ from jaxtyping import Float64
 
 from mskjax.data.planes import Plane
 
-# Positions are written with as little as one decimal; a real gap or a real tilt is far larger.
-POSITION_TOLERANCE_MM = 0.1
+# Positions are written with as little as one decimal, so that the step between two may be wrong by nearly 0.2 mm; the
+# step over a missing slice is wrong by a whole one.
+STEP_TOLERANCE_MM = 0.2
 DUPLICATE_MM = 0.01
 TILT_TOLERANCE_DEGREES = 0.1
 MIN_AXIAL_COSINE = np.cos(np.radians(45))
@@ -21,7 +22,7 @@ def from_feet_to_head(planes: list[Plane]) -> list[Plane]:
     """Planes of one geometry in the order of their positions along the normal.
 
     Raises `ValueError`, naming the files, where the planes are more than 45 degrees off axial, where two lie at one
-    place, and where the distances between neighbours differ by more than 0.1 mm, along the normal or sideways.
+    place, and where the distances between neighbours differ by more than 0.2 mm, along the normal or sideways.
     """
     normal = planes[0].normal
     if normal[2] < MIN_AXIAL_COSINE:
@@ -48,12 +49,12 @@ def distance_mm(ordered: list[Plane]) -> float:
 
 
 def is_tilted(ordered: list[Plane]) -> bool:
-    """Whether the planes' positions run aslant to their normal, by over 0.1 degrees and 0.1 mm in all."""
+    """Whether the planes' positions run aslant to their normal, by over 0.1 degrees and 0.2 mm in all."""
     span_mm = ordered[-1].position_mm - ordered[0].position_mm
     along_mm = span_mm @ ordered[0].normal
     sideways_mm = np.linalg.norm(span_mm - along_mm * ordered[0].normal)
     aslant = np.degrees(np.arctan2(sideways_mm, along_mm)) > TILT_TOLERANCE_DEGREES
-    return bool(aslant and sideways_mm > POSITION_TOLERANCE_MM)
+    return bool(aslant and sideways_mm > STEP_TOLERANCE_MM)
 
 
 def _refuse_duplicates(ordered: list[Plane], gaps_mm: Float64[np.ndarray, "n"]) -> None:
@@ -69,13 +70,14 @@ def _refuse_duplicates(ordered: list[Plane], gaps_mm: Float64[np.ndarray, "n"]) 
 def _refuse_gaps(ordered: list[Plane], gaps_mm: Float64[np.ndarray, "n"]) -> None:
     usual_mm = float(np.sort(gaps_mm)[(len(gaps_mm) - 1) // 2])
     worst = int(np.argmax(np.abs(gaps_mm - usual_mm)))
-    if abs(gaps_mm[worst] - usual_mm) > POSITION_TOLERANCE_MM:
+    tolerance_mm = min(STEP_TOLERANCE_MM, usual_mm / 2)
+    if abs(gaps_mm[worst] - usual_mm) > tolerance_mm:
         ratio = gaps_mm[worst] / usual_mm
         whole = ratio > 1.5 and abs(ratio - round(ratio)) < 0.1
         guess = f"{round(ratio) - 1} missing" if whole else "uneven spacing"
         raise ValueError(
             f"{ordered[worst].name} and {_short(ordered[worst + 1])} are {gaps_mm[worst]:.3f} mm apart where slices "
-            f"usually are {usual_mm:.3f} mm ({guess}; {POSITION_TOLERANCE_MM} mm are tolerated); "
+            f"usually are {usual_mm:.3f} mm ({guess}; {tolerance_mm:g} mm more or less are tolerated); "
             "supply the missing slices, or give one slice alone"
         )
 
@@ -84,10 +86,10 @@ def _refuse_jumps(ordered: list[Plane], sideways_mm: Float64[np.ndarray, "n 3"])
     """Refuses steps that are neither straight nor one steady shear."""
     jumps_mm = np.linalg.norm(sideways_mm - np.median(sideways_mm, axis=0), axis=1)
     worst = int(np.argmax(jumps_mm))
-    if jumps_mm[worst] > POSITION_TOLERANCE_MM:
+    if jumps_mm[worst] > STEP_TOLERANCE_MM:
         raise ValueError(
             f"{ordered[worst].name} and {_short(ordered[worst + 1])} are shifted sideways by {jumps_mm[worst]:.3f} mm "
-            f"against the other slices ({POSITION_TOLERANCE_MM} mm are tolerated); give the slices of one "
+            f"against the other slices ({STEP_TOLERANCE_MM} mm are tolerated); give the slices of one "
             "reconstruction, or one slice alone"
         )
 
