@@ -1,1 +1,37 @@
-"""What is learned: a task is a frozen dataclass with init, loss, post_update and evaluate."""
+"""What is learned: each task is a frozen dataclass of a network, its loss and its evaluation; `build` makes one.
+
+Every task has `init(key, batch)`, `loss(params, model_state, batch, key)`, `post_update(params, model_state, step)`,
+`evaluate(params, model_state, batch)` and the regexes `freeze`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from mskjax import models
+from mskjax.data.augment import Augmentation
+from mskjax.tasks.segmentation import Segmentation
+
+TASKS = {"segmentation": Segmentation}
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+def build(config: Mapping[str, Any]) -> Segmentation:
+    """The task that `config` describes: its "name", "model", "augmentation" and the task's own fields."""
+    fields = dict(config)
+    name = fields.pop("name")
+    if name not in TASKS:
+        raise ValueError(f"task {name!r} is unknown; choose one of {', '.join(TASKS)}")
+    augmentation = Augmentation(**fields.pop("augmentation"))
+    freeze = tuple(fields.pop("freeze"))
+    return TASKS[name](module=build_module(fields.pop("model")), augmentation=augmentation, freeze=freeze, **fields)
+
+
+def build_module(config: Mapping[str, Any]) -> Any:
+    """The network of a config, whose type is a word and whose lists, once through JSON, are tuples again."""
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    dtype = options.pop("dtype", "float32")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is not supported; choose one of {', '.join(DTYPES)}")
+    return models.build(**options, dtype=jnp.dtype(dtype))

@@ -1,0 +1,84 @@
+"""Muscle segmentation at L3 by FCN-ResNet101, as study A fine-tunes it.
+
+McSweeney et al., "Transfer learning for data-efficient abdominal muscle segmentation with convolutional neural
+networks", Med. Phys. 2022. Table 1, ten readers against one expert: DSC 0.901, RMS-DTA 0.318 cm; a network is as good
+from the number of outlines on that `launch.evaluate` finds for each initialisation.
+
+    python -m launch.train --config=configs/segmentation.py:init=segmentation --config.dataset=DATASET --workdir=RUN
+
+Config string, comma-separated:
+    init=random|classification|segmentation   fresh weights, ImageNet ResNet101, COCO FCN-ResNet101
+    network=fcn_resnet101|small               small: one block a stage and a quarter of the width, for a laptop
+    smoke                                     a network and epochs that train in seconds
+"""
+
+from ml_collections import ConfigDict
+
+from configs import strings
+
+NETWORKS = {
+    "fcn_resnet101": {"stage_sizes": (3, 4, 23, 3), "width": 64},
+    "small": {"stage_sizes": (1, 1, 1, 1), "width": 16},
+}
+# The weights that launch.convert makes, and the regexes of the layers that they lack or have for other classes.
+STARTS = {
+    "random": ("", ()),
+    "classification": ("third_party_weights/resnet101.safetensors", ("(aux_)?classifier/.*",)),
+    "segmentation": ("third_party_weights/fcn_resnet101.safetensors", ("(aux_)?classifier/logits/.*",)),
+}
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+    """The config that a config string chooses; every field can be overridden by --config.field=value."""
+    chosen = strings.parse(text, init=tuple(STARTS), network=tuple(NETWORKS), smoke=False)
+    init_from, fresh = STARTS[chosen.init]
+    config = ConfigDict(
+        {
+            "dataset": "",  # a folder made by launch.prepare
+            "seed": 0,
+            "image_size": 512,  # the authors' later code
+            "task": _task(chosen.network),
+            "init_from": init_from,  # a file made by launch.convert, or the folder of a finished run
+            "fresh": fresh,
+            "resume": "",  # the folder of another run to go on from, with its optimiser and its counters
+            "learning_rate": 3e-3 if chosen.init == "random" else 3e-4,  # section 2.4
+            "batch_size": 4,
+            "epochs": 500,
+            "patience": 75,  # epochs in which neither loss has fallen
+            "checkpoint_minutes": 10.0,
+            "devices": 0,  # 0: all
+        }
+    )
+    if chosen.smoke:
+        config.update(image_size=32, epochs=2)
+        config.task.model.update(stage_sizes=(1, 1, 1, 1), width=4)
+    return config.lock()
+
+
+def _task(network: str) -> dict:
+    return {
+        "name": "segmentation",
+        "model": {
+            "name": "fcn_resnet101",
+            "num_classes": 1,
+            "aux_head": False,
+            "dropout": 0.1,
+            "dtype": "float32",  # bfloat16 computes in it; parameters, losses and statistics stay float32
+            **NETWORKS[network],
+        },
+        "window_hu": 400.0,
+        "level_hu": 50.0,
+        "smoothing": 1.0,  # pixels, of the soft Dice
+        "aux_weight": 0.5,  # of the auxiliary head's loss, where there is one
+        "freeze": (),  # regexes on whole parameter paths, as in backbone/layer1_.*
+        "augmentation": {
+            "flip": 0.5,  # probabilities of each
+            "rotation": 0.5,
+            "rotation_degrees": 20.0,  # section 2.4; the other magnitudes are this project's
+            "scaling": 0.5,
+            "scale": 0.1,
+            "elastic": 0.5,
+            "elastic_spacing_mm": 64.0,
+            "elastic_sd_mm": 5.0,
+        },
+    }

@@ -1,0 +1,38 @@
+"""Trains a network on a dataset, or goes on with a run that was stopped.
+
+    python -m launch.train --config=configs/segmentation.py:init=segmentation --config.dataset=DATASET --workdir=RUN
+    python -m launch.train --config=configs/segmentation.py:network=small --config.dataset=DATASET --workdir=RUN \\
+        --config.image_size=256 --config.epochs=60 --config.task.model.dtype=bfloat16
+    python -m launch.train --config=configs/segmentation.py --config.init_from=OTHER_RUN --workdir=RUN \\
+        --config.dataset=DATASET --config.task.freeze="('backbone/.*',)" --config.learning_rate=3e-4
+
+The run folder holds metrics.jsonl, loss_curves.png, checkpoints/ and best/variables.safetensors, and DONE at the end.
+The same command goes on with a stopped run and skips a finished one. SIGTERM and Ctrl-C save a checkpoint at the next
+step and exit with 143 and 130.
+"""
+
+import sys
+
+from absl import flags
+
+from launch.config import define_config
+from launch.main import run
+
+CONFIG = define_config()
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder, made or gone on with.", required=True)
+
+
+def main() -> int:
+    """Trains."""
+    from mskjax.training import Interrupted, train
+
+    try:
+        train(CONFIG.value, WORKDIR.value)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.status
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

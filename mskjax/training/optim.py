@@ -1,0 +1,45 @@
+"""The optimiser, without a learning rate of its own, and which parameters it moves.
+
+The learning rate is an argument of the compiled step, so that one compilation serves every rate. Frozen parameters are
+told by regexes on whole paths, as in `backbone/layer1_.*`; they have neither gradients nor moments.
+"""
+
+import re
+from collections.abc import Iterable
+
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import Array
+
+from mskjax.types import Params
+
+Leaves = dict[str, Array]
+
+
+def adam() -> optax.GradientTransformation:
+    """Adam's direction (b1 0.9, b2 0.999, eps 1e-8 outside the root, as in PyTorch), to be scaled by the rate."""
+    return optax.scale_by_adam()
+
+
+def split(params: Params, freeze: Iterable[str]) -> tuple[Leaves, Leaves]:
+    """The leaves that are trained and those that are frozen, by path."""
+    patterns = [re.compile(pattern) for pattern in freeze]
+    leaves = flatten_dict(params, sep="/")
+    frozen = {path: leaf for path, leaf in leaves.items() if any(p.fullmatch(path) for p in patterns)}
+    return {path: leaf for path, leaf in leaves.items() if path not in frozen}, frozen
+
+
+def merge(trained: Leaves, frozen: Leaves) -> Params:
+    """The parameters whose leaves `split` took apart."""
+    return unflatten_dict({**trained, **frozen}, sep="/")
+
+
+def check_freeze(params: Params, freeze: Iterable[str]) -> None:
+    """Raises `ValueError` for a regex that matches no parameter, and where nothing is left to train."""
+    freeze = tuple(freeze)
+    for pattern in freeze:
+        if not split(params, (pattern,))[1]:
+            some = ", ".join(sorted(flatten_dict(params, sep="/"))[:3])
+            raise ValueError(f"freeze {pattern!r} matches no parameter; it must match a whole path such as {some}")
+    if not split(params, freeze)[0]:
+        raise ValueError(f"freeze {freeze} leaves no parameter to train; freeze fewer")

@@ -1,0 +1,60 @@
+"""Prediction with a finished run, on slices of any size and on their own grid."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Float32, Int16
+
+from mskjax import convert, tasks
+from mskjax.data import batches
+from mskjax.files import read_json
+from mskjax.training.start import weight_file
+from mskjax.types import Variables
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained network as a function of slices; compiled once for each batch shape, at most `batch_size` slices."""
+
+    forward: Callable[..., jax.Array]
+    variables: Variables
+    image_size: int
+    batch_size: int = 4
+
+    def __call__(
+        self, image_hu: Int16[np.ndarray, "n h w"], spacing_mm: Float[np.ndarray, "2"]
+    ) -> Float32[np.ndarray, "n h w"]:
+        """The probability of muscle in each pixel of slices of one spacing (row, column), on their own grid."""
+        squares = np.array([batches.fit_image(image, spacing_mm, self.image_size) for image in image_hu])
+        probability = np.empty(image_hu.shape, np.float32)
+        size = min(self.batch_size, len(squares))
+        for start in range(0, len(squares), max(size, 1)):
+            # The last batch starts early enough to be full: its first slices are predicted twice.
+            first = min(start, len(squares) - size)
+            values = np.asarray(self.forward(self.variables, squares[first : first + size]), np.float32)
+            for i, square in enumerate(values, first):
+                probability[i] = batches.unfit(square, image_hu.shape[1:], spacing_mm)
+        return probability
+
+
+def load_run(run: str | Path, batch_size: int = 4) -> Predictor:
+    """The predictor of a finished run, with the weights of its lowest validation loss.
+
+    Raises `OSError` where `run` is no finished run.
+    """
+    run = Path(run)
+    if not (run / "config.json").is_file():
+        raise FileNotFoundError(f"{run} is no run (no config.json); make one with launch.train")
+    config = read_json(run / "config.json")
+    variables, _ = convert.load_variables(weight_file(run))
+    task = tasks.build(config["task"])
+
+    def forward(variables: Variables, image_hu: Any) -> jax.Array:
+        model_state = {name: value for name, value in variables.items() if name != "params"}
+        return task.predict(variables["params"], model_state, image_hu)
+
+    return Predictor(jax.jit(forward), jax.device_put(variables), config["image_size"], batch_size)

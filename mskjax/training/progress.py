@@ -1,0 +1,48 @@
+"""How far a run is: a bar on a terminal, one plain line an epoch elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from absl import logging
+from tqdm import tqdm
+
+
+class Progress:
+    """Shows a run of `epochs` epochs of `steps_per_epoch` steps from `step` on, to be used in a `with` block."""
+
+    def __init__(self, epochs: int, steps_per_epoch: int, step: int = 0):
+        self._epochs = epochs
+        self._started_s = time.monotonic()
+        self._bar = tqdm(
+            total=epochs * steps_per_epoch,
+            initial=step,
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()
+
+    def step(self, loss: float) -> None:
+        """Moves the bar by a step."""
+        self._bar.update()
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Shows the losses of an epoch and, as the run may stop early, the longest time that is left."""
+        told = (
+            f"loss {row['loss']:.4f}, validation {row['validation_loss']:.4f} (best {row['best_validation_loss']:.4f})"
+        )
+        if "validation_dice" in row:
+            told += f", Dice {row['validation_dice']:.3f}"
+        self._bar.set_postfix_str(f"epoch {row['epoch']}: {told}", refresh=False)
+        seconds, self._started_s = time.monotonic() - self._started_s, time.monotonic()
+        if self._bar.disable:
+            left = tqdm.format_interval(seconds * (self._epochs - row["epoch"]))
+            logging.info("epoch %d/%d: %s; %.1f s, at most %s left", row["epoch"], self._epochs, told, seconds, left)

@@ -1,0 +1,134 @@
+"""One run, from a config to a run folder that is complete exactly when it holds `DONE`.
+
+run/  config.json, provenance.json, metrics.jsonl, tensorboard/, checkpoints/<step>/, best/variables.safetensors,
+      loss_curves.png, DONE
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from mskjax import convert, tasks
+from mskjax.data.dataset import Dataset, read_dataset
+from mskjax.files import read_json, remove, write_json
+from mskjax.training import optim, provenance, sharding, signals
+from mskjax.training.checkpoint import Checkpoints
+from mskjax.training.curves import plot_curves
+from mskjax.training.examples import Examples, load
+from mskjax.training.loop import Schedule, fit
+from mskjax.training.progress import Progress
+from mskjax.training.start import BEST, starting_state, weight_record
+from mskjax.training.state import TrainState
+from mskjax.training.step import compile_steps
+from mskjax.training.writer import METRICS, Writer, read_rows
+
+
+def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
+    """Trains the run that `config` (as of configs/segmentation.py) describes in the folder `workdir`.
+
+    A run that was stopped goes on from its last checkpoint, bit for bit on the same devices; a finished one is left as
+    it is, unless it is given more epochs or patience than before.
+
+    Raises `ValueError` or `OSError` for inputs that do not fit and for a loss that is not finite, and
+    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint is saved.
+    """
+    config, workdir = _plain(config), Path(workdir)
+    if _is_done(workdir, config):
+        logging.info("%s is done", workdir)
+        return
+    _check(config)
+    mesh = sharding.make_mesh(config["devices"])
+    sharding.check_batch_size(config["batch_size"], mesh)
+    dataset = read_dataset(config["dataset"])
+    with Checkpoints(workdir / "checkpoints", 60 * config["checkpoint_minutes"]) as checkpoints:
+        if checkpoints.latest_step is not None:
+            provenance.check_config(workdir, config)
+            provenance.check_dataset(workdir, dataset.manifest["sha256"])
+        _train(config, workdir, dataset, checkpoints, mesh)
+
+
+def _train(config: dict[str, Any], workdir: Path, dataset: Dataset, checkpoints: Checkpoints, mesh: Mesh) -> None:
+    task, optimizer = tasks.build(config["task"]), optim.adam()
+    examples = load(dataset, config["image_size"], config["batch_size"], mesh)
+    state = starting_state(config, task, optimizer, checkpoints, mesh)
+    step = int(state.step)
+    remove(workdir / "DONE")
+    origin = {"path": config["dataset"], "sha256": dataset.manifest["sha256"]}
+    provenance.record(workdir, config, origin, None if step else weight_record(config), step)
+    _announce(state, examples, mesh, step)
+    schedule = Schedule(*(config[name] for name in ("seed", "learning_rate", "epochs", "patience")))
+    with (
+        Writer(workdir, step) as writer,
+        Progress(config["epochs"], examples.steps_per_epoch, step) as progress,
+        signals.caught() as caught,
+    ):
+        steps = compile_steps(task, optimizer, mesh)
+        state = fit(steps, state, examples, schedule, checkpoints, [writer, progress], caught)
+    _finish(workdir, state)
+
+
+def _finish(workdir: Path, state: TrainState) -> None:
+    """Writes what a run leaves behind, `DONE` last."""
+    best = state.selection
+    outcome = {
+        "step": int(state.step),
+        "best_step": int(best.best_step),
+        "best_validation_loss": float(best.best_loss),
+    }
+    variables = {"params": best.best_params, **best.best_model_state}
+    convert.save_variables(workdir / BEST, jax.device_get(variables), {k: str(v) for k, v in outcome.items()})
+    plot_curves(read_rows(workdir / METRICS), workdir / "loss_curves.png")
+    write_json(workdir / "DONE", outcome)
+    logging.info(
+        "%s: trained %d steps, kept the weights of step %d with validation loss %.4f", workdir, *outcome.values()
+    )
+
+
+def _is_done(workdir: Path, config: dict[str, Any]) -> bool:
+    """Whether the run is finished and is asked for nothing more; `ValueError` if it is another config's."""
+    if not (workdir / "DONE").is_file():
+        return False
+    provenance.check_config(workdir, config)
+    own = read_json(workdir / "config.json")
+    if all(own[name] == config[name] for name in ("epochs", "patience")):
+        return True
+    if not any((workdir / "checkpoints").glob("*")):
+        raise ValueError(f"{workdir} is finished and its checkpoints are gone, so it cannot go on; use another workdir")
+    return False
+
+
+def _announce(state: TrainState, examples: Examples, mesh: Mesh, step: int) -> None:
+    trained = sum(leaf.size for leaf in state.opt_state.mu.values())
+    logging.info(
+        "%s parameters, %s of them trained; %d training and %d validation slices of %dx%d, %d steps an epoch; %s",
+        f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
+        f"{trained:,}",
+        len(examples.train),
+        int(examples.weights.sum()),
+        *examples.arrays["image_hu"].shape[1:],
+        examples.steps_per_epoch,
+        f"{mesh.size} x {mesh.devices.flat[0].device_kind}",
+    )
+    logging.info(
+        "%s; the first step is compiled, which takes a while", f"going on at step {step}" if step else "starting"
+    )
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for numbers with which nothing can be trained."""
+    if not config["dataset"]:
+        raise ValueError("no dataset is given; name a folder made by launch.prepare with --config.dataset=DATASET")
+    for name in ("learning_rate", "epochs", "patience", "image_size"):
+        if not config[name] > 0:
+            raise ValueError(f"config.{name} is {config[name]}; it must be above 0")
+
+
+def _plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
+    """The config as it reads back from config.json, so that the two can be compared."""
+    return json.loads(config.to_json() if isinstance(config, ConfigDict) else json.dumps(config))

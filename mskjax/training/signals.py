@@ -1,0 +1,33 @@
+"""SIGTERM and SIGINT as a flag: the loop ends its step, saves and leaves, as schedulers and Ctrl-C expect."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Caught:
+    """The signal that has come, None so far."""
+
+    signum: int | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """Takes in a signal; a second Ctrl-C interrupts at once."""
+        self.signum = signum
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def caught() -> Iterator[Caught]:
+    """Catches SIGTERM and SIGINT in its block; off the main thread, where Python allows no handlers, it catches none."""
+    catcher = Caught()
+    if threading.current_thread() is not threading.main_thread():
+        yield catcher
+        return
+    former = {signum: signal.signal(signum, catcher) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield catcher
+    finally:
+        for signum, handler in former.items():
+            signal.signal(signum, handler)

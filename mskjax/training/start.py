@@ -1,0 +1,90 @@
+"""Where a run's weights come from.
+
+In this order, the first that there is: the run's own checkpoint, `config.resume` (another run's checkpoint with all its
+state), `config.init_from` (pretrained weights), scratch. The model is initialised, then pretrained weights are grafted,
+then the optimiser is made.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from mskjax import convert, models
+from mskjax.files import sha256
+from mskjax.training import optim, sharding
+from mskjax.training.checkpoint import Checkpoints
+from mskjax.training.state import TrainState, create
+from mskjax.types import Key, Params, Variables
+
+BEST = Path("best") / "variables.safetensors"
+
+
+def starting_state(
+    config: Mapping[str, Any], task: Any, optimizer: optax.GradientTransformation, checkpoints: Checkpoints, mesh: Mesh
+) -> TrainState:
+    """The state to go on from, on every device of the mesh."""
+    key = jax.random.key(config["seed"])
+    size = config["image_size"]
+    batch = {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")}
+
+    def fresh(key: Key) -> TrainState:
+        return _with_optimizer(*task.init(key, batch), task, optimizer, key)
+
+    if checkpoints.latest_step is not None:
+        return checkpoints.restore(_abstract(fresh, key, mesh))
+    if config["resume"]:
+        with Checkpoints(Path(config["resume"]) / "checkpoints") as others:
+            return others.restore(_abstract(fresh, key, mesh))
+    params, model_state = task.init(key, batch)
+    if config["init_from"]:
+        target = {"params": params, **model_state}
+        model_state = convert.graft(target, read_pretrained(config["init_from"]), fresh=config["fresh"])
+        params = model_state.pop("params")
+    return jax.device_put(_with_optimizer(params, model_state, task, optimizer, key), sharding.replicated(mesh))
+
+
+def read_pretrained(path: str | Path) -> Variables:
+    """The variables of a converted weight file, or the best ones of a finished run's folder."""
+    return convert.load_variables(weight_file(path))[0]
+
+
+def weight_file(path: str | Path) -> Path:
+    """The file that `init_from` means; `FileNotFoundError` says how to make it where it is missing."""
+    file = Path(path) / BEST if Path(path).is_dir() else Path(path)
+    if file.is_file():
+        return file
+    if Path(path).is_dir():
+        raise FileNotFoundError(f"{path} is no finished run (no {BEST}); finish it with launch.train")
+    name = file.stem if file.stem in models.NETWORKS else "MODEL"
+    raise FileNotFoundError(
+        f"weight file {path} is missing; make it with: "
+        f"python -m launch.convert --model={name} --download --output={path}"
+    )
+
+
+def weight_record(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Which pretrained weights a run starts from, for its provenance; None from scratch."""
+    if not config["init_from"]:
+        return None
+    file = weight_file(config["init_from"])
+    return {"path": str(file), "sha256": sha256(file)}
+
+
+def _with_optimizer(
+    params: Params, model_state: Any, task: Any, optimizer: optax.GradientTransformation, key: Key
+) -> TrainState:
+    optim.check_freeze(params, task.freeze)
+    trained, _ = optim.split(params, task.freeze)
+    return create(params, model_state, optimizer.init(trained), key)
+
+
+def _abstract(fresh: Callable[[Key], TrainState], key: Key, mesh: Mesh) -> TrainState:
+    """The shapes, types and shardings of a fresh state, without making it."""
+    whole = sharding.replicated(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh, key)
+    )
