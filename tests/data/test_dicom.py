@@ -250,7 +250,7 @@ def test_directions_rounded_to_four_decimals_are_read_as_unit_vectors(tmp_path):
 def test_a_file_cut_short_anywhere_is_refused_and_never_left_out(tmp_path, syntax):
     cut = write_series(tmp_path, body_hu(3), transfer_syntax=syntax)[2]
     content = cut.read_bytes()
-    # At 511 or 513 bytes Modality is "C". A compressed file without its last 8 bytes, the delimiter, has all its pixels.
+    # At 511 or 513 bytes Modality is "C". A compressed file without its last 8 bytes, a delimiter, has all its pixels.
     for length in [*range(0, 600, 13), 509, 511, 513, *range(600, len(content) - 8, 29)]:
         cut.write_bytes(content[:length])
         with pytest.raises((ValueError, OSError), match=re.escape(cut.name)):
