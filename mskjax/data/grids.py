@@ -5,6 +5,7 @@ of its slices, so its grid is sheared, and what is bound by position falls on th
 """
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,10 +112,11 @@ def _agree(stored: sitk.Image, like: sitk.Image, order: list[int], flips: tuple[
 
 
 def _described(image: sitk.Image) -> str:
-    def numbers(values: tuple[float, ...], digits: int) -> str:
-        return " ".join(f"{value:.{digits}g}" for value in values)
-
     return (
-        f"size {numbers(image.GetSize(), 9)}, spacing {numbers(image.GetSpacing(), 6)} mm, "
-        f"origin {numbers(image.GetOrigin(), 7)} mm, directions {numbers(image.GetDirection(), 4)}"
+        f"size {_text(image.GetSize())}, spacing {_text(image.GetSpacing())} mm, origin {_text(image.GetOrigin())} mm, "
+        f"directions {_text(image.GetDirection())}"
     )
+
+
+def _text(numbers: Iterable[int | float]) -> str:
+    return " ".join(f"{number:.7g}" for number in numbers)
