@@ -42,14 +42,14 @@ SIZE = flags.DEFINE_integer("phantom_size", 256, "Rows and columns of phantom sl
 
 def main() -> int:
     """Prepares, and lists what failed."""
-    from mskjax.data import pairs, prepare
+    from mskjax.data import prepare
 
     shares = prepare.Shares(VALIDATION.value, TEST.value, SEED.value)
     if PHANTOM.value:
         prepare.prepare_phantoms(PHANTOM.value, OUTPUT.value, SIZE.value, SEED.value, shares)
         return 0
     what = (IMAGES, MASKS, CASES, SLICES, LABEL, LEVEL_MASK, LEVEL_LABEL)
-    found, failed = pairs.collect(*(flag.value for flag in what))
+    found, failed = prepare.collect(*(flag.value for flag in what))
     failed |= prepare.prepare(found, OUTPUT.value, shares)
     for name, why in failed.items():
         logging.error("failed: %s: %s", name, why)

@@ -1,4 +1,4 @@
-"""Which image goes with which mask: from folders, globs or single files matched by name, or from a CSV.
+"""Which image goes with which mask: folders, globs or single files matched by name.
 
 File names are tried whole, then without the words that tell images from masks (`case7_ct.nii.gz`, `case7_mask.nii.gz`),
 then by the folder that holds them (`case7/ct.nii.gz`, `case7/mask.nii.gz`). Nothing is guessed beyond that: a name that
@@ -8,20 +8,15 @@ fits two files is refused, and files without a partner are listed.
 import glob
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-from absl import logging
 from pydicom.misc import is_dicom
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 BITMAPS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
-ABOUT = ("sex", "age_years", "height_m", "weight_kg", "sarcopenia", "split")
 CHOICES = ("all", "largest", "level")
-_CASE_COLUMNS = ("case_id", "patient_id", "image", "mask", "mask_plain", "slice", "label", "series")
-_COLUMNS = (*_CASE_COLUMNS, "slice_index", "source_index", "level_mask", "level_label", *ABOUT)
 _WORDS = r"ct|image|img|scan|0000|mask|masks|seg|segmentation|label|labels|muscle|outline"
 
 
@@ -55,25 +50,6 @@ class Pair:
             raise ValueError(f"{self.image} is given as image and as mask; name the two apart")
         if self.slices == "level" and not (self.level_mask and self.level_label):
             raise ValueError(f"the level of {self.image} needs both a level mask and a level label")
-
-
-def collect(
-    images: str | None,
-    masks: str | None,
-    table: str | None,
-    slices: str = "all",
-    label: str | None = None,
-    level_mask: str | None = None,
-    level_label: str | None = None,
-) -> tuple[list[Pair], dict[str, str]]:
-    """Pairs from `images` and `masks`, or from the CSV `table`, and the files without partner, with why."""
-    if level_label is not None and slices == "all":
-        slices = "level"
-    if table is not None and images is None and masks is None and level_mask is None:
-        return read_table(table, slices, label, level_label), {}
-    if table is None and images is not None and masks is not None:
-        return match(images, masks, slices, label, level_mask, level_label)
-    raise ValueError("give --images and --masks, or --cases alone, or --phantom")
 
 
 def match(
@@ -169,82 +145,3 @@ def _parent(path: Path) -> str:
 
 
 _KEYS: tuple[Callable[[Path], str], ...] = (_stem, _bare_stem, _parent, lambda path: path.parent.name)
-
-
-def read_table(
-    path: str | Path, slices: str = "all", label: str | None = None, level_label: str | None = None
-) -> list[Pair]:
-    """Pairs from a CSV with the columns image and mask, and any of case_id, patient_id, slice, label and so on.
-
-    Relative paths start at the CSV's folder. Empty cells take `slices`, `label` and `level_label`. Other columns are
-    ignored, and said. Raises `ValueError` where a column or a cell is missing, or case ids repeat.
-    """
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            separator = max(",;\t", key=file.readline().count)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no CSV in UTF-8 ({error})") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    if missing := {"image", "mask"} - set(table.columns):
-        raise ValueError(f"{path} lacks the column {', '.join(sorted(missing))}; it has {', '.join(table.columns)}")
-    if unknown := set(table.columns) - set(_COLUMNS):
-        logging.warning("%s: columns %s are not used", path, ", ".join(sorted(unknown)))
-    rows = [{str(k): str(v).strip() for k, v in row.items()} for row in table.to_dict("records")]
-    given = Counter(row["case_id"] for row in rows if row.get("case_id"))
-    if repeated := [case for case, times in given.items() if times > 1]:
-        raise ValueError(f"{path} gives case id {repeated[0]!r} to several rows; each row needs its own")
-    if not rows:
-        raise ValueError(f"{path} has no rows below its header")
-    defaults = {"label": label, "level_label": level_label}
-    filled = [row | {name: value or "" for name, value in defaults.items() if not row.get(name)} for row in rows]
-    return [_pair(row, path, i, slices) for i, row in enumerate(filled, start=2)]
-
-
-def _pair(row: dict[str, str], table: Path, line: int, slices: str) -> Pair:
-    def file(column: str) -> Path | None:
-        return table.parent / row[column] if row.get(column) else None
-
-    image, mask = file("image"), file("mask")
-    if image is None or mask is None:
-        raise ValueError(f"{table}, line {line}: image and mask must both be filled")
-    return Pair(
-        image=image,
-        mask=mask,
-        slices=row.get("slice") or row.get("slice_index") or slices,
-        label=row["label"] or None,
-        series=row.get("series") or None,
-        mask_plain=file("mask_plain"),
-        level_mask=file("level_mask"),
-        level_label=row["level_label"] or None,
-        case_id=row.get("case_id", ""),
-        patient_id=row.get("patient_id", ""),
-        about=_about(row, f"{table}, line {line}"),
-    )
-
-
-def _about(row: dict[str, str], where: str) -> dict[str, str]:
-    """What a row says of its patient, checked: sex as M or F, sizes as positive numbers, and so on."""
-    about = {name: row[name] for name in ABOUT if row.get(name)}
-    if "sex" in about:
-        about["sex"] = {"m": "M", "male": "M", "f": "F", "female": "F"}.get(about["sex"].lower(), about["sex"])
-    allowed: dict[str, Sequence[str]] = {
-        "sex": ("M", "F"),
-        "sarcopenia": ("0", "1"),
-        "split": ("train", "validation", "test"),
-    }
-    limits = {"age_years": (0.0, 120.0), "height_m": (0.4, 2.5), "weight_kg": (2.0, 400.0)}
-    for name, value in about.items():
-        if name in allowed and value not in allowed[name]:
-            raise ValueError(f"{where}: {name} is {value!r}, not one of {', '.join(allowed[name])} or empty")
-        if name in limits and not _within(value, *limits[name]):
-            raise ValueError(f"{where}: {name} is {value!r}, not a number from {limits[name][0]} to {limits[name][1]}")
-    return about
-
-
-def _within(text: str, low: float, high: float) -> bool:
-    try:
-        return low <= float(text) <= high
-    except ValueError:
-        return False

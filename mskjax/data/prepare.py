@@ -21,9 +21,10 @@ from absl import logging
 from tqdm import tqdm
 
 from mskjax.data import cases, phantom, pseudonyms, splits
+from mskjax.data.case_table import read_table
 from mskjax.data.cases import Case
 from mskjax.data.dataset import Slices, stack, write_dataset
-from mskjax.data.pairs import Pair
+from mskjax.data.pairs import Pair, match
 from mskjax.files import read_json, remove, sha256
 
 
@@ -37,6 +38,30 @@ class Shares:
 
 
 _DEFAULT_SHARES = Shares()
+
+
+def collect(
+    images: str | None,
+    masks: str | None,
+    table: str | None,
+    slices: str | None = "all",
+    label: str | None = None,
+    level_mask: str | None = None,
+    level_label: str | None = None,
+) -> tuple[list[Pair], dict[str, str]]:
+    """Pairs from `images` and `masks`, or from the CSV `table`, and the files without partner, with why.
+
+    Where a level's label is given, its slice is meant unless `slices` says otherwise. Raises `ValueError` where both or
+    neither are given; see `mskjax.data.pairs.match` and `mskjax.data.case_table.read_table`.
+    """
+    slices = slices or "all"
+    if level_label is not None and slices == "all":
+        slices = "level"
+    if table is not None and images is None and masks is None and level_mask is None:
+        return read_table(table, slices, label, level_label), {}
+    if table is None and images is not None and masks is not None:
+        return match(images, masks, slices, label, level_mask, level_label)
+    raise ValueError("give --images and --masks, or --cases alone, or --phantom")
 
 
 def prepare(pairs: Sequence[Pair], output: str | Path, shares: Shares = _DEFAULT_SHARES) -> dict[str, str]:

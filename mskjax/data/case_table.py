@@ -1,0 +1,105 @@
+"""Cases that a user lists in a CSV: which files, which slice, and what is known of the patient."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from mskjax.data.pairs import Pair
+
+ABOUT = ("sex", "age_years", "height_m", "weight_kg", "sarcopenia", "split")
+_CASE_COLUMNS = ("case_id", "patient_id", "image", "mask", "mask_plain", "slice", "label", "series")
+_COLUMNS = (*_CASE_COLUMNS, "slice_index", "source_index", "level_mask", "level_label", *ABOUT)
+
+
+def read_table(
+    path: str | Path, slices: str = "all", label: str | None = None, level_label: str | None = None
+) -> list[Pair]:
+    """Pairs from a CSV with the columns image and mask, and any of case_id, patient_id, slice, label and so on.
+
+    Relative paths start at the CSV's folder. Empty cells take `slices`, `label` and `level_label`. Other columns are
+    ignored, and said. Raises `ValueError` where a column or a cell is missing, or case ids repeat.
+    """
+    path = Path(path)
+    rows = _read_rows(path)
+    if missing := {"image", "mask"} - set(rows[0]):
+        raise ValueError(f"{path} lacks the column {', '.join(sorted(missing))}; it has {', '.join(rows[0])}")
+    if unknown := set(rows[0]) - set(_COLUMNS):
+        logging.warning("%s: columns %s are not used", path, ", ".join(sorted(unknown)))
+    given = Counter(row["case_id"] for row in rows if row.get("case_id"))
+    if repeated := [case for case, times in given.items() if times > 1]:
+        raise ValueError(f"{path} gives case id {repeated[0]!r} to several rows; each row needs its own")
+    if odd := [case for case in given if re.search(r"[/\\\x00-\x1f]|^\.", case)]:
+        raise ValueError(
+            f"{path} has case id {odd[0]!r}; files are named after it, so leave out slashes and first dots"
+        )
+    defaults = {"label": label, "level_label": level_label}
+    filled = [row | {name: value or "" for name, value in defaults.items() if not row.get(name)} for row in rows]
+    return [_pair(row, path, i, slices) for i, row in enumerate(filled, start=2)]
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV, whether commas, semicolons or tabs separate it, with blanks around cells taken off."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            separator = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file, delimiter=separator) if line]
+    except (csv.Error, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path} is no CSV in UTF-8 with a header ({error})") from error
+    if not lines:
+        raise ValueError(f"{path} has no rows below its header")
+    if uneven := [i for i, line in enumerate(lines, start=2) if len(line) != len(header)]:
+        raise ValueError(f"{path}, line {uneven[0]}: not as many cells as the header has columns ({len(header)})")
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def _pair(row: dict[str, str], table: Path, line: int, slices: str) -> Pair:
+    def file(column: str) -> Path | None:
+        return table.parent / row[column] if row.get(column) else None
+
+    image, mask = file("image"), file("mask")
+    if image is None or mask is None:
+        raise ValueError(f"{table}, line {line}: image and mask must both be filled")
+    return Pair(
+        image=image,
+        mask=mask,
+        slices=row.get("slice") or row.get("slice_index") or slices,
+        label=row["label"] or None,
+        series=row.get("series") or None,
+        mask_plain=file("mask_plain"),
+        level_mask=file("level_mask"),
+        level_label=row["level_label"] or None,
+        case_id=row.get("case_id", ""),
+        patient_id=row.get("patient_id", ""),
+        about=_about(row, f"{table}, line {line}"),
+    )
+
+
+def _about(row: dict[str, str], where: str) -> dict[str, str]:
+    """What a row says of its patient, checked: sex as M or F, sizes as positive numbers, and so on."""
+    about = {name: row[name] for name in ABOUT if row.get(name)}
+    if "sex" in about:
+        about["sex"] = {"m": "M", "male": "M", "f": "F", "female": "F"}.get(about["sex"].lower(), about["sex"])
+    allowed: dict[str, Sequence[str]] = {
+        "sex": ("M", "F"),
+        "sarcopenia": ("0", "1"),
+        "split": ("train", "validation", "test"),
+    }
+    limits = {"age_years": (0.0, 120.0), "height_m": (0.4, 2.5), "weight_kg": (2.0, 400.0)}
+    for name, value in about.items():
+        if name in allowed and value not in allowed[name]:
+            raise ValueError(f"{where}: {name} is {value!r}, not one of {', '.join(allowed[name])} or empty")
+        if name in limits and not _within(value, *limits[name]):
+            raise ValueError(f"{where}: {name} is {value!r}, not a number from {limits[name][0]} to {limits[name][1]}")
+    return about
+
+
+def _within(text: str, low: float, high: float) -> bool:
+    try:
+        return low <= float(text) <= high
+    except ValueError:
+        return False
