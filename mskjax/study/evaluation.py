@@ -1,6 +1,5 @@
 """Scoring a run on held-out cases of its dataset."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from mskjax.study import evaluation_folder, report
 from mskjax.study.overlays import draw_slice
 from mskjax.study.prediction import Predictor, load_predictor, predict_mask
 from mskjax.study.summary import CASE_COLUMNS, score, summarise
+
+Masks = list[Bool[np.ndarray, "_ _"]]  # slices of a dataset differ in size
 
 
 def evaluate(
@@ -50,7 +51,7 @@ def evaluate(
     return output
 
 
-def _predict(predictor: Predictor, slices: Slices) -> list[Bool[np.ndarray, "h w"]]:
+def _predict(predictor: Predictor, slices: Slices) -> Masks:
     """The mask of each case at its true size."""
     masks = []
     for i in tqdm(range(len(slices)), desc="predict", unit="case", disable=None):
@@ -59,7 +60,7 @@ def _predict(predictor: Predictor, slices: Slices) -> list[Bool[np.ndarray, "h w
     return masks
 
 
-def _score(slices: Slices, known: pd.DataFrame, masks: Sequence[Bool[np.ndarray, "h w"]]) -> pd.DataFrame:
+def _score(slices: Slices, known: pd.DataFrame, masks: Masks) -> pd.DataFrame:
     """The rows of cases.csv, in the dataset's order."""
     scores = []
     for i, mask in enumerate(masks):
@@ -71,7 +72,7 @@ def _score(slices: Slices, known: pd.DataFrame, masks: Sequence[Bool[np.ndarray,
 def _findings(
     workdir: Path,
     slices: Slices,
-    masks: Sequence[Bool[np.ndarray, "h w"]],
+    masks: Masks,
     cases: pd.DataFrame,
     notes: list[str],
     made_from: dict[str, Any],
@@ -89,7 +90,7 @@ def _findings(
     )
 
 
-def _picture(slices: Slices, masks: Sequence[Bool[np.ndarray, "h w"]], i: Any, case: dict[str, Any]) -> Image.Image:
+def _picture(slices: Slices, masks: Masks, i: Any, case: dict[str, Any]) -> Image.Image:
     image_hu, reference, spacing_mm = slices.case(i)
     dice, distance = report.number(case["dice"], 3), report.number(case["rms_dta_cm"], 2)
     area, expected = report.number(case["sma_cm2"], 1), report.number(case["reference_sma_cm2"], 1)

@@ -134,20 +134,16 @@ def _spread(row: Statistics, name: str) -> tuple[str, str, str]:
 
 
 def _summary_table(summary: Summary) -> str:
-    columns = ("mean", "sd", "standard_error", "median")
-    rows = (
-        [
-            f"{NAMES[name]} ({_typeset(UNITS[name])})" if UNITS[name] else NAMES[name],
-            *(
-                number(getattr(row, c), DECIMALS[UNITS[name]], name in SIGNED and c in ("mean", "median"))
-                for c in columns
-            ),
-            str(row.cases),
-            str(row.non_finite),
-        ]
-        for name, row in summary.items()
-    )
-    return page.table(["Metric", "Mean", "sd", "Standard error", "Median", "Cases", "Not finite"], rows)
+    header = ["Metric", "Mean", "sd", "Standard error", "Median", "Cases", "Not finite"]
+    return page.table(header, (_summary_row(name, row) for name, row in summary.items()))
+
+
+def _summary_row(name: str, row: Statistics) -> list[str]:
+    unit, signed = UNITS[name], name in SIGNED
+    mean, median = (number(value, DECIMALS[unit], signed) for value in (row.mean, row.median))
+    sd, standard_error = (number(value, DECIMALS[unit]) for value in (row.sd, row.standard_error))
+    title = f"{NAMES[name]} ({_typeset(unit)})" if unit else NAMES[name]
+    return [title, mean, sd, standard_error, median, str(row.cases), str(row.non_finite)]
 
 
 def _case_table(cases: pd.DataFrame) -> str:

@@ -1,0 +1,311 @@
+import csv
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_files import write_series
+from PIL import Image
+
+from mskjax.study.overlays import COLOURS
+from mskjax.study.scan import measure_scan, parse_slices, parse_window
+from mskjax.study.scan_folder import table
+
+SPACING = (5.0, 2.0, 1.0)  # slice, row, column
+SHAPE = (6, 40, 30)
+
+
+def scan_hu():
+    """Soft tissue in air, with a block of bone in slice 3 and fat in the lowest rows of the muscle below."""
+    image = np.full(SHAPE, -1000, np.int16)
+    image[:, 4:36, 3:27] = 40
+    image[3, 10, 10] = 500
+    image[:, 20:22, 5:15] = -80
+    return image
+
+
+def muscle():
+    """Rows 10 to 22 and columns 5 to 15 of slices 2 to 4."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[2:5, 10:22, 5:15] = 1
+    return mask
+
+
+def write_nifti(path, values, flips=()):
+    """Values in the axial view, stored with the axes `flips` of the array reversed."""
+    image = sitk.GetImageFromArray(np.flip(values, flips))
+    spacing = np.array(SPACING[::-1])
+    image.SetSpacing(spacing.tolist())
+    signs = np.array([-1.0 if 2 - axis in flips else 1.0 for axis in range(3)])
+    image.SetDirection(np.diag(signs).ravel().tolist())
+    image.SetOrigin(np.where(signs < 0, (np.array(SHAPE[::-1]) - 1) * spacing, 0.0).tolist())
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def read_rows(folder):
+    with (folder / "measurements.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def nifti(tmp_path):
+    return write_nifti(tmp_path / "ct.nii.gz", scan_hu())
+
+
+@pytest.fixture
+def mask(tmp_path):
+    return write_nifti(tmp_path / "drawn.nii.gz", muscle())
+
+
+@pytest.fixture
+def series(tmp_path):
+    identity = {"PatientName": "Doe^Jane", "PatientID": "H-4711", "PatientBirthDate": "19500102"}
+    positions = np.arange(SHAPE[0])[:, None] * [0.0, 0.0, SPACING[0]]
+    write_series(tmp_path / "series", scan_hu(), SPACING, positions_mm=positions, **identity)
+    return tmp_path / "series"
+
+
+PIXEL_CM2 = 2.0 * 1.0 / 100
+FAT = 20 * PIXEL_CM2
+AREA = 120 * PIXEL_CM2
+
+
+def test_a_given_mask_is_measured_as_it_is(nifti, mask, tmp_path):
+    measure_scan(nifti, tmp_path / "out", mask=mask, height_m=2.0)
+    assert (tmp_path / "out" / "measurements.csv").read_text().startswith("slice_index,sma_cm2,smd_hu,smi_cm2_m2\n0,")
+    rows = read_rows(tmp_path / "out")
+    assert [int(row["slice_index"]) for row in rows] == list(range(6))
+    assert [float(row["sma_cm2"]) for row in rows] == pytest.approx([0, 0, AREA, AREA, AREA, 0])
+    assert float(rows[2]["smd_hu"]) == pytest.approx((100 * 40 - 20 * 80) / 120)
+    assert float(rows[3]["smd_hu"]) == pytest.approx((99 * 40 + 500 - 20 * 80) / 120)
+    assert rows[0]["smd_hu"] == "", "no muscle, no density"
+    assert float(rows[2]["smi_cm2_m2"]) == pytest.approx(AREA / 4)
+
+
+def test_the_written_mask_is_what_was_measured(nifti, mask, tmp_path):
+    result = measure_scan(nifti, tmp_path / "out", mask=mask, slices="2:4", remove_bone=True, hu_window="-29:150")
+    written = sitk.ReadImage(str(tmp_path / "out" / "mask.nii.gz"))
+    image = sitk.ReadImage(str(nifti))
+    assert written.GetSize() == image.GetSize()
+    np.testing.assert_allclose(written.GetSpacing(), image.GetSpacing())
+    np.testing.assert_allclose(written.GetOrigin(), image.GetOrigin())
+    # Bone takes its own pixel, one row up or down and two columns left or right; the window takes the fat.
+    counts = sitk.GetArrayFromImage(written).sum((1, 2))
+    assert counts.tolist() == [0, 0, 100, 100 - 6, 0, 0]
+    assert [row["sma_cm2"] for row in result.rows] == pytest.approx(counts[2:4] * PIXEL_CM2)
+    again = measure_scan(nifti, tmp_path / "again", mask=tmp_path / "out" / "mask.nii.gz", slices="2:4")
+    assert [row["sma_cm2"] for row in again.rows] == [row["sma_cm2"] for row in result.rows]
+
+
+def test_both_areas_are_told(nifti, mask, tmp_path):
+    result = measure_scan(nifti, tmp_path / "out", mask=mask, slices="3")
+    assert result.rows[0]["sma_with_bone_cm2"] == result.rows[0]["sma_cm2"] == pytest.approx(AREA)
+    assert result.rows[0]["sma_without_bone_cm2"] == pytest.approx(AREA - 6 * PIXEL_CM2)
+    text = table(result)
+    assert f"{AREA:.2f}" in text
+    assert f"{AREA - 6 * PIXEL_CM2:.2f}" in text
+    assert "left in SMA and SMD" in text
+    assert "slices hold no muscle" not in text
+
+
+def test_a_run_predicts_only_the_chosen_slices_and_loses_bone(nifti, tmp_path):
+    asked = []
+
+    def predictor(image_hu, spacing_mm):
+        assert image_hu.shape == (1, 40, 30)
+        assert spacing_mm.tolist() == [2.0, 1.0]
+        asked.append(int((image_hu > 175).sum()))
+        return np.where(muscle()[2] > 0, 0.51, 0.5).astype(np.float32)[None]
+
+    result = measure_scan(nifti, tmp_path / "out", run="run", slices="3:5", predictor=predictor)
+    assert asked == [1, 0]
+    assert [row["sma_cm2"] for row in result.rows] == pytest.approx([AREA - 6 * PIXEL_CM2, AREA])
+    kept = measure_scan(nifti, tmp_path / "out", run="run", slices="3", remove_bone=False, predictor=predictor)
+    assert kept.rows[0]["sma_cm2"] == pytest.approx(AREA)
+
+
+@pytest.mark.parametrize("flips", [(), (0,), (1,), (2,), (0, 1), (0, 1, 2)])
+def test_slices_count_from_the_feet_however_they_are_stored(tmp_path, flips):
+    values, drawn = scan_hu(), muscle()
+    drawn[2, 10:16] = 0
+    ct = write_nifti(tmp_path / "ct.nii.gz", values, flips)
+    measure_scan(ct, tmp_path / "out", mask=write_nifti(tmp_path / "m.nii.gz", drawn, flips), slices="2")
+    rows = read_rows(tmp_path / "out")
+    assert (rows[0]["slice_index"], float(rows[0]["sma_cm2"])) == ("2", pytest.approx(AREA / 2))
+    described = json.loads((tmp_path / "out" / "measurements.json").read_text())
+    assert described["slices"][0]["source_index"] == (3 if 0 in flips else 2)
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "mask.nii.gz")))
+    expected = np.zeros_like(drawn)
+    expected[2] = drawn[2]
+    np.testing.assert_array_equal(written, np.flip(expected, flips))
+
+
+def test_settings_and_volume_are_described(nifti, mask, tmp_path):
+    measure_scan(nifti, tmp_path / "out", mask=mask, hu_window="-29:150")
+    described = json.loads((tmp_path / "out" / "measurements.json").read_text())
+    assert described["volume_cm3"] == pytest.approx(3 * (AREA - FAT) * 0.5 - PIXEL_CM2 * 0.5)
+    assert described["bone"] == {"cut_out": False, "looked_for_in": "3-D", "above_hu": 175, "margin_mm": 2.0}
+    assert described["hu_window"] == [-29, 150]
+    assert described["slices"][0]["smd_hu"] is None
+    assert described["mask"] == "given"
+
+
+def test_a_dicom_series_gets_a_dicom_mask(series, nifti, mask, tmp_path):
+    from_series = measure_scan(series, tmp_path / "out", mask=mask)
+    assert from_series.rows[2]["sma_cm2"] == pytest.approx(AREA)
+    written = pydicom.dcmread(tmp_path / "out" / "mask.dcm")
+    assert written.Modality == "SEG"
+    again = measure_scan(series, tmp_path / "again", mask=tmp_path / "out" / "mask.dcm")
+    np.testing.assert_array_equal(again.mask, muscle() > 0)
+    measure_scan(nifti, tmp_path / "out", mask=mask)
+    assert not (tmp_path / "out" / "mask.dcm").exists(), "an earlier scan's mask would be taken for this one's"
+
+
+def test_nothing_about_the_patient_is_written_outside_the_dicom_object(series, mask, tmp_path):
+    measure_scan(series, tmp_path / "out", mask=mask)
+    header = pydicom.dcmread(next(series.glob("*")))
+    secrets = [
+        "Doe",
+        "Jane",
+        "4711",
+        "19500102",
+        str(header.SeriesInstanceUID),
+        str(header.StudyInstanceUID),
+        str(tmp_path),
+    ]
+    for path in (tmp_path / "out").iterdir():
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        if path.suffix != ".dcm":
+            assert not [secret for secret in secrets if secret.encode() in content], path.name
+    with Image.open(tmp_path / "out" / "overlay.png") as picture:
+        assert picture.info == {}
+
+
+def test_one_dicom_slice(series, tmp_path):
+    fourth = sorted(series.iterdir(), key=lambda p: pydicom.dcmread(p).ImagePositionPatient[2])[3]
+    single = tmp_path / "one.dcm"
+    single.write_bytes(fourth.read_bytes())
+
+    def predictor(image_hu, spacing_mm):
+        return muscle()[3][None].astype(np.float32)
+
+    result = measure_scan(single, tmp_path / "out", run="run", predictor=predictor)
+    assert result.bone_removal == "2-D"
+    assert result.rows[0]["sma_cm2"] == pytest.approx(AREA - 6 * PIXEL_CM2)
+    assert (tmp_path / "out" / "mask.dcm").is_file()
+    assert json.loads((tmp_path / "out" / "measurements.json").read_text())["volume_cm3"] is None
+
+
+def test_bone_is_looked_for_across_slices_only_in_a_straight_stack(tmp_path):
+    close = (1.0, 2.0, 1.0)
+    results = {}
+    for tilt in (0.0, 10.0):
+        folder = tmp_path / f"tilt{tilt:g}"
+        write_series(folder, scan_hu(), close, tilt_degrees=tilt)
+        predictor = lambda image_hu, spacing_mm: muscle()[3][None].astype(np.float32)  # noqa: E731
+        results[tilt] = measure_scan(folder, tmp_path / "out", run="run", slices="1:4", predictor=predictor)
+    straight, tilted = results[0.0], results[10.0]
+    assert (straight.bone_removal, tilted.bone_removal) == ("3-D", "2-D")
+    lost = [round((row["sma_with_bone_cm2"] - row["sma_cm2"]) / PIXEL_CM2) for row in straight.rows]
+    # Slices 1 and 2 are 2 and 1 mm from the bone in slice 3: its own column, then 1 mm to each side of it.
+    assert lost == [1, 3, 6]
+    assert [round((row["sma_with_bone_cm2"] - row["sma_cm2"]) / PIXEL_CM2) for row in tilted.rows] == [0, 0, 6]
+    assert "2-D" in table(tilted)
+    assert json.loads((tmp_path / "out" / "measurements.json").read_text())["tilt_degrees"] == pytest.approx(10)
+
+
+def test_the_overlay_shows_the_slices_that_hold_muscle(nifti, mask, tmp_path):
+    measure_scan(nifti, tmp_path / "out", mask=mask)
+    with Image.open(tmp_path / "out" / "overlay.png") as picture:
+        pixels = np.asarray(picture)
+    halves = [half for row in np.array_split(pixels, 2) for half in np.array_split(row, 2, axis=1)]
+    outlined = [bool((half == COLOURS[1]).all(-1).sum() > 100) for half in halves]
+    assert outlined == [True, True, True, False], "three of six slices, two a row"
+
+
+def test_no_muscle_is_said_and_drawn(nifti, tmp_path):
+    empty = write_nifti(tmp_path / "empty.nii.gz", np.zeros_like(muscle()))
+    result = measure_scan(nifti, tmp_path / "out", mask=empty)
+    assert "6 of 6 slices hold no muscle" in table(result)
+    assert [float(row["sma_cm2"]) for row in read_rows(tmp_path / "out")] == [0] * 6
+    assert (tmp_path / "out" / "overlay.png").is_file()
+
+
+def test_slices():
+    assert parse_slices(None, 5) == range(5)
+    assert parse_slices("0", 5) == range(1)
+    assert parse_slices("2:5", 5) == range(2, 5), "from the first up to but not the last"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("5", r"0 \(feet\) to 4 \(head\)"),
+        ("-1", "not in the scan"),
+        ("3:6", "not in the scan"),
+        ("3:3", "are none"),
+        ("L3", "neither a number nor a range"),
+        ("1:2:3", "neither a number nor a range"),
+    ],
+)
+def test_refused_slices(text, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        parse_slices(text, 5)
+
+
+def test_windows():
+    assert parse_window("-29:150") == (-29, 150)
+    for text in ("-29", "a:b", "1:2:3"):
+        with pytest.raises(ValueError, match="-29:150"):
+            parse_window(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "either a run"),
+        ({"run": "r", "mask": "m"}, "either a run"),
+        ({"mask": "m", "height_m": 172.0}, "in metres"),
+        ({"mask": "m", "hu_window": "150:-29"}, "lower end first"),
+        ({"mask": "drawn.nii.gz", "slices": "9"}, "not in the scan"),
+    ],
+)
+def test_refusals_leave_nothing_behind(nifti, mask, tmp_path, monkeypatch, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=sentence):
+        measure_scan(nifti, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def launch(*arguments):
+    command = [sys.executable, "-m", "launch.measure", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_command_prints_a_table_and_refuses_in_one_sentence(nifti, mask, tmp_path):
+    done = launch(
+        f"--image={nifti}", f"--mask={mask}", f"--output={tmp_path / 'out'}", "--label=1", "--remove_bone=true"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cut out of SMA and SMD" in done.stdout
+    refused = launch(f"--image={nifti}", f"--mask={mask}", f"--output={tmp_path / 'no'}", "--slice=99")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: slice 99 is not in the scan")
+    assert not (tmp_path / "no").exists()
+
+
+def test_measuring_a_given_mask_needs_no_jax(nifti, mask, tmp_path):
+    program = (
+        "import sys; from mskjax.study.scan import measure_scan; from mskjax.study.scan_folder import table;"
+        f"table(measure_scan({str(nifti)!r}, {str(tmp_path / 'out')!r}, mask={str(mask)!r}));"
+        "assert not {'jax', 'pandas', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
