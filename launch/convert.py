@@ -32,12 +32,12 @@ AUX_HEAD = flags.DEFINE_boolean("aux_head", None, "Keep the auxiliary head, whic
 
 def main() -> None:
     """Converts one file."""
+    download = DOWNLOAD.value not in (None, "false")
+    if download == bool(WEIGHTS.value):
+        raise ValueError("give either --weights=FILE or --download")
     from mskjax.convert.conversion import convert
 
-    named = DOWNLOAD.value not in (None, "false")
-    if named == bool(WEIGHTS.value):
-        raise ValueError("give either --weights=FILE or --download")
-    entry = DOWNLOAD.value if DOWNLOAD.value not in (None, "true", "false") else None
+    entry = DOWNLOAD.value if download and DOWNLOAD.value != "true" else None
     options = {}
     if NUM_CLASSES.value is not None:
         options["num_classes"] = NUM_CLASSES.value or None

@@ -73,7 +73,7 @@ def disagreements(stored: Network, asked: Network) -> list[str]:
         phrases.append(f"it is {_KINDS[stored.head or '']}: load it as {named} and graft its trunk")
     elif asked.head and stored.num_classes != asked.num_classes:
         phrases.append(
-            f"it has {stored.num_classes} classes: num_classes={stored.num_classes} fits, and graft takes it under a new head"
+            f"its head is of another size: num_classes={stored.num_classes} fits; graft takes it under a new one"
         )
     if asked.aux_head and not stored.aux_head:
         phrases.append("it has no auxiliary head: aux_head=False fits")

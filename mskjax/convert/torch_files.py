@@ -137,7 +137,8 @@ class _LegacyStorages:
             raise Refused("lists other storages than its tensors refer to")
         for key in keys:
             array = self.arrays[key]
-            if (count := int.from_bytes(stream.read(8), "little")) != array.size:
+            (count,) = struct.unpack("<q", stream.read(8))
+            if count != array.size:
                 raise Refused(f"declares {array.size} elements for storage {key[:100]}, which has {count}")
             array[...] = np.ndarray(array.size, array.dtype, stream.read(array.nbytes))
 
