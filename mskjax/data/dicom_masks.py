@@ -22,6 +22,10 @@ from mskjax.data.planes import lookup
 
 # The names under which ITK keeps these DICOM elements with an image.
 FRAME_OF_REFERENCE, SERIES = "0020|0052", "0020|000e"
+NEEDED = (
+    *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "SegmentationType"),
+    *("SegmentSequence", "PerFrameFunctionalGroupsSequence"),
+)
 
 
 def read_seg(
@@ -33,14 +37,13 @@ def read_seg(
     probabilities, or a frame lies on no slice of `like` or on other pixels; `OSError` where it cannot be decoded.
     """
     require_same_frame(header.get("FrameOfReferenceUID"), like, path)
-    segments = header.get("SegmentSequence", [])
-    names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in segments if s.SegmentNumber}
+    _require_whole(header, path)
+    names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in header.SegmentSequence if s.SegmentNumber}
     chosen = choose(label, names, path)
-    labelmap = header.get("SegmentationType") == "LABELMAP"
-    count = len(header.get("PerFrameFunctionalGroupsSequence", []))
-    frames = [n for n in range(count) if labelmap or _segment(header, n, path) in chosen]
+    labelmap = header.SegmentationType == "LABELMAP"
+    frames = [n for n in range(header.NumberOfFrames) if labelmap or _segment(header, n, path) in chosen]
     mask = np.zeros(like.GetSize()[::-1], bool)
-    for n, values in zip(frames, _pixels(frames, path), strict=True):
+    for n, values in zip(frames, _pixels(header, frames, path), strict=True):
         pixels = np.isin(values, chosen) if labelmap else _binary(values, header, path)
         lattice = _lattice(header, n, path)
         try:
@@ -70,6 +73,13 @@ def warn_of_other_series(uids: list[str], like: sitk.Image, path: str | Path) ->
         logging.warning("%s was drawn on another series of the same frame of reference; bound by position", path)
 
 
+def _require_whole(header: pydicom.Dataset, path: str | Path) -> None:
+    """Refuses a file that ends within its header: pydicom reads it as one with fewer frames, that is an emptier mask."""
+    missing = [keyword for keyword in NEEDED if not header.get(keyword)]
+    if missing or len(header.PerFrameFunctionalGroupsSequence) != header.NumberOfFrames:
+        raise OSError(f"{path} is cut short: it lacks {', '.join(missing) or 'some of its frames'}; copy it again")
+
+
 def _segment(header: pydicom.Dataset, n: int, path: str | Path) -> int:
     for groups in (header.PerFrameFunctionalGroupsSequence[n], *header.get("SharedFunctionalGroupsSequence", [])):
         if groups.get("SegmentIdentificationSequence"):
@@ -90,21 +100,33 @@ def _lattice(header: pydicom.Dataset, n: int, path: str | Path) -> Lattice:
     return Lattice(position, row * spacing_mm[1], column / np.linalg.norm(column) * spacing_mm[0])
 
 
-def _pixels(frames: list[int], path: str | Path) -> Iterator[np.ndarray]:
+def _pixels(header: pydicom.Dataset, frames: list[int], path: str | Path) -> Iterator[np.ndarray]:
     """The stored values [h, w] of the given frames, decoded one at a time: a SEG of all organs can fill the memory."""
     if not frames:
         return
     try:
-        yield from iter_pixels(path, indices=frames, raw=True)
-    except (ValueError, AttributeError, RuntimeError, NotImplementedError) as error:
+        packed = header.BitsAllocated == 1 and not header.file_meta.TransferSyntaxUID.is_encapsulated
+        yield from _unpacked(path, frames) if packed else iter_pixels(path, indices=frames, raw=True)
+    except (ValueError, AttributeError, EOFError, RuntimeError, NotImplementedError) as error:
         raise OSError(f"the pixels of {path} are cut short or cannot be decoded; copy or export it again") from error
 
 
+def _unpacked(path: str | Path, frames: list[int]) -> Iterator[np.ndarray]:
+    """Frames of one bit a pixel, which need not begin at whole bytes; pydicom decodes only those that do."""
+    header = pydicom.dcmread(path)
+    shape = int(header.Rows), int(header.Columns)
+    size = shape[0] * shape[1]
+    for n in frames:
+        bits = np.frombuffer(header.PixelData[n * size // 8 : -(-(n + 1) * size // 8)], np.uint8)
+        first = n * size % 8
+        yield np.unpackbits(bits, bitorder="little")[first : first + size].reshape(shape)
+
+
 def _binary(values: np.ndarray, header: pydicom.Dataset, path: str | Path) -> np.ndarray:
-    largest = int(header.get("MaximumFractionalValue", 1)) if header.get("SegmentationType") == "FRACTIONAL" else 1
+    largest = int(header.get("MaximumFractionalValue", 1)) if header.SegmentationType == "FRACTIONAL" else 1
     if not np.isin(values, (0, largest)).all():
         raise ValueError(
-            f"{path} is a {header.get('SegmentationType')} segmentation with values between 0 and {largest}; "
+            f"{path} is a {header.SegmentationType} segmentation with values between 0 and {largest}; "
             "threshold it and store it as BINARY"
         )
     return values > 0

@@ -75,9 +75,9 @@ def _read_label_map(path: Path, like: sitk.Image, label: Label | None) -> Bool[n
 
 def _whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
     """The values as integers; refuses what can be no label map."""
-    if not np.isfinite(values).all() or (values != np.rint(values)).any():
+    if (values != np.rint(values)).any():
         raise ValueError(
-            f"{path} has fractions or NaN, as probabilities do, from {values.min():.4g} to {values.max():.4g}; "
+            f"{path} has fractions, as probabilities do, from {values.min():.4g} to {values.max():.4g}; "
             "threshold it and store whole numbers"
         )
     if values.min() < 0:

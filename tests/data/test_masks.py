@@ -155,8 +155,8 @@ def test_whole_numbers_may_be_stored_as_floats(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (0.5, "fractions or NaN, as probabilities do"),
-        (np.nan, "fractions or NaN"),
+        (0.5, "fractions, as probabilities do, from 0 to 7"),
+        (np.nan, "not finite"),
         (-3.0, "negative values, down to -3"),
     ],
 )
