@@ -152,9 +152,9 @@ def test_area_grows_with_the_square_of_the_scale(degrees, scale, spacing_mm, fli
     assert mask.sum() == pytest.approx(ellipse.sum() * scale**2, abs=0.5 * rim)
 
 
-@given(image_hu=st.integers(1, 40).flatmap(lambda w: st.just(RNG.integers(-1024, 3000, (7, w)).astype(np.int16))))
-@settings(max_examples=5, deadline=None)
-def test_flipping_twice_changes_nothing(image_hu):
+@pytest.mark.parametrize("width", [1, 8, 33])
+def test_flipping_twice_changes_nothing(width):
+    image_hu = IMAGE_HU[:7, :width]
     once, _ = moved(motion(flip=True), image_hu, np.zeros_like(image_hu, np.uint8), (0.9, 0.7))
     twice, _ = moved(motion(flip=True), once.astype(np.int16), np.zeros_like(image_hu, np.uint8), (0.9, 0.7))
     np.testing.assert_array_equal(twice, image_hu)
@@ -200,7 +200,7 @@ def test_displacements_have_the_asked_deviation_and_correlation_everywhere():
     assert np.corrcoef(field[:, 0, 1, 1], field[:, 1, 1, 1])[0, 1] == pytest.approx(0.0, abs=0.07)
 
 
-@pytest.mark.parametrize("size", [2, 3, 16])
+@pytest.mark.parametrize("size", [2, 16])
 def test_squared_weights_sum_to_one_and_repeat(size):
     position = jnp.linspace(-5.5, 5.5, 111)
     weights = interpolation_weights(position, size)
