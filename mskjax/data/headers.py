@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import pydicom
@@ -95,8 +96,9 @@ def sop_class(header: pydicom.Dataset) -> str:
     return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
 
 
-def _values(element: object) -> list[str]:
-    return [element] if isinstance(element, str) else [str(value) for value in element or ()]  # pyright: ignore
+def _values(element: str | Iterable[str] | None) -> list[str]:
+    """The values of an element of one, several or none."""
+    return [element] if isinstance(element, str) else list(element or ())
 
 
 def _starts_a_data_set(start: bytes) -> bool:

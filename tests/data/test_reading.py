@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from mskjax.data import read_image
 from mskjax.data.orientation import require_untilted, slice_positions_mm, tilt_degrees, to_axial
+from mskjax.data.volumes import read_volume
 
 NATIVE = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"]
 COMPRESSED = [RLELossless, JPEGLSLossless]
@@ -91,6 +92,14 @@ def write_padding(path, attributes):
     for name, value in attributes.items():
         file.add_new(pydicom.datadict.tag_for_keyword(name), "SS" if value < 0 else "US", value)
     file.save_as(path)
+
+
+def test_a_negative_padding_value_of_unsigned_pixels_is_found(tmp_path):
+    image_hu = body_hu(2).astype(np.int32)
+    image_hu[:, 0, 0] = 65535 - 1024
+    for path in write_series(tmp_path, image_hu):
+        write_padding(path, {"PixelPaddingValue": -1})
+    assert values(read_image(tmp_path))[:, 0, 0].tolist() == [-1024, -1024]
 
 
 def test_padding_that_tissue_could_have_is_refused(tmp_path):
@@ -182,6 +191,11 @@ def test_positions_rounded_to_a_tenth_make_no_tilt(tmp_path, caplog):
     assert image.GetSpacing()[2] == pytest.approx(1.25, abs=0.01)
 
 
+def test_two_thin_slices_with_a_rounded_position_make_no_tilt(tmp_path):
+    write_series(tmp_path, body_hu(2), positions_mm=np.array([[0, 0, 0], [0.1, 0, 1.0]]))
+    assert tilt_degrees(read_image(tmp_path)) == 0
+
+
 def test_no_patient_data_in_the_image_or_the_log(tmp_path, caplog):
     write_series(tmp_path, body_hu(3), tilt_degrees=10)
     (tmp_path / "notes").write_text("text")
@@ -218,6 +232,7 @@ def test_nifti_and_nrrd_are_read_on_their_own_grid(tmp_path, name, dtype):
     assert image.GetSpacing() == pytest.approx((0.9, 0.7, 5))
     assert image.GetDirection() == (-1, 0, 0, 0, -1, 0, 0, 0, 1)
     np.testing.assert_array_equal(to_axial(image)[0], image_hu[:, ::-1, ::-1])
+    assert not read_volume(path).GetMetaDataKeys()
     assert not image.GetMetaDataKeys()
 
 
