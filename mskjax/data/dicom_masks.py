@@ -6,7 +6,7 @@ holds nothing but 0 and its maximum, as some writers store binary masks: a proba
 thresholds it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pydicom
 import SimpleITK as sitk
 from absl import logging
 from jaxtyping import Bool
+from pydicom.dataelem import RawDataElement
 from pydicom.pixels.utils import iter_pixels
 
 from mskjax.data.grids import Lattice, place
@@ -22,6 +23,7 @@ from mskjax.data.planes import lookup
 
 # The names under which ITK keeps these DICOM elements with an image.
 FRAME_OF_REFERENCE, SERIES = "0020|0052", "0020|000e"
+UNDEFINED_LENGTH = 0xFFFFFFFF
 NEEDED = (
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "SegmentationType"),
     *("SegmentSequence", "PerFrameFunctionalGroupsSequence"),
@@ -37,7 +39,11 @@ def read_seg(
     probabilities, or a frame lies on no slice of `like` or on other pixels; `OSError` where it cannot be decoded.
     """
     require_same_frame(header.get("FrameOfReferenceUID"), like, path)
-    _require_whole(header, path)
+    require_whole(header, NEEDED, path)
+    if len(header.PerFrameFunctionalGroupsSequence) != header.NumberOfFrames:
+        raise OSError(
+            f"{path} describes {len(header.PerFrameFunctionalGroupsSequence)} of {header.NumberOfFrames} frames"
+        )
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in header.SegmentSequence if s.SegmentNumber}
     chosen = choose(label, names, path)
     labelmap = header.SegmentationType == "LABELMAP"
@@ -57,6 +63,18 @@ def read_seg(
     return mask
 
 
+def require_whole(header: pydicom.Dataset, needed: Iterable[str], path: str | Path) -> None:
+    """Raises `OSError` where a file ends before or within one of the `needed` elements.
+
+    pydicom reads such a file as one with fewer frames or contours, which would be a smaller mask.
+    """
+    for keyword in needed:
+        element = header.get_item(keyword) if keyword in header else None
+        raw = element if isinstance(element, RawDataElement) else None
+        if element is None or (raw is not None and len(raw.value or b"") < raw.length < UNDEFINED_LENGTH):
+            raise OSError(f"{path} is cut short or incomplete: its {keyword} is not all there; copy or export it again")
+
+
 def require_same_frame(uid: str | None, like: sitk.Image, path: str | Path) -> None:
     """Raises `ValueError` where both the mask's and the image's frame of reference are known and differ."""
     own = like.GetMetaData(FRAME_OF_REFERENCE).strip() if like.HasMetaDataKey(FRAME_OF_REFERENCE) else ""
@@ -71,13 +89,6 @@ def warn_of_other_series(uids: list[str], like: sitk.Image, path: str | Path) ->
     """Logs where a mask names the series it was drawn on and the image is known to be another one."""
     if uids and like.HasMetaDataKey(SERIES) and like.GetMetaData(SERIES).strip() not in uids:
         logging.warning("%s was drawn on another series of the same frame of reference; bound by position", path)
-
-
-def _require_whole(header: pydicom.Dataset, path: str | Path) -> None:
-    """Refuses a file that ends within its header: pydicom reads it as one with fewer frames, that is an emptier mask."""
-    missing = [keyword for keyword in NEEDED if not header.get(keyword)]
-    if missing or len(header.PerFrameFunctionalGroupsSequence) != header.NumberOfFrames:
-        raise OSError(f"{path} is cut short: it lacks {', '.join(missing) or 'some of its frames'}; copy it again")
 
 
 def _segment(header: pydicom.Dataset, n: int, path: str | Path) -> int:

@@ -5,6 +5,7 @@ image's voxels, perhaps in another storage order, or it is refused with both gri
 """
 
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def _read_file(path: Path, like: sitk.Image, label: Label | None) -> Bool[np.nda
             f"{path} is no mask; give NIfTI, NRRD, DICOM SEG or RTSTRUCT, or a pair of bitmaps, the plain slice and "
             "the one with the outline"
         )
+    try:
+        return _read_dicom(path, like, label)
+    except (OSError, EOFError, struct.error) as error:
+        # pydicom's own errors about files that end early do not name the file.
+        if str(path) in str(error):
+            raise
+        raise OSError(f"{path} is damaged or cut short; copy it again") from error
+
+
+def _read_dicom(path: Path, like: sitk.Image, label: Label | None) -> Bool[np.ndarray, "d h w"]:
     header = read_header(path)
     kind = sop_class(header)
     if kind in (SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE):

@@ -16,12 +16,13 @@ import pydicom
 import SimpleITK as sitk
 from jaxtyping import Bool, Float
 
-from mskjax.data.dicom_masks import require_same_frame, warn_of_other_series
+from mskjax.data.dicom_masks import require_same_frame, require_whole, warn_of_other_series
 from mskjax.data.grids import TOLERANCE_VOXELS, indices
 from mskjax.data.labels import Label, choose
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 MOST_OFF_SLICE = 0.49  # slice spacings; at a half, two slices are equally near
+SNAP_PIXELS = 0.002  # points are decimal text, often of 0.001 mm; those drawn on a centre are to stay there
 OVERLAP_SHARE = 0.1  # of the smaller contour: touching edges may overlap by rounding
 
 
@@ -34,11 +35,12 @@ def read_rtstruct(
     is missing or ambiguous, the frame of reference is another, a contour is of another type than closed planar, lies
     on no slice, crosses slices, is drawn on another series' spacing, or overlaps a second one in part.
     """
-    regions = {int(r.ROINumber): r for r in header.get("StructureSetROISequence", [])}
+    require_whole(header, ("StructureSetROISequence", "ROIContourSequence"), path)
+    regions = {int(r.ROINumber): r for r in header.StructureSetROISequence}
     chosen = choose(label, {n: str(r.get("ROIName", "")) for n, r in regions.items()}, path)
     warn_of_other_series(_series(header), like, path)
     mask = np.zeros(like.GetSize()[::-1], bool)
-    for roi in header.get("ROIContourSequence", []):
+    for roi in header.ROIContourSequence:
         number = int(roi.ReferencedROINumber)
         if number in chosen:
             require_same_frame(regions[number].get("ReferencedFrameOfReferenceUID"), like, path)
@@ -114,7 +116,9 @@ def _located(contour: pydicom.Dataset, like: sitk.Image, name: str) -> _Contour:
             f"{across.max():.2f} of 0 to {like.GetSize()[axis] - 1}); read the very series it was drawn on, whole"
         )
     shape = np.delete(like.GetSize(), axis)
-    area = fill(np.delete(found, axis, axis=1), (int(shape[0]), int(shape[1])))
+    points = np.delete(found, axis, axis=1)
+    on_centre = np.abs(points - np.rint(points)) < SNAP_PIXELS
+    area = fill(np.where(on_centre, np.rint(points), points), (int(shape[0]), int(shape[1])))
     return _Contour(axis, index, float(across.mean() - index), area, kind == "CLOSEDPLANAR_XOR")
 
 
