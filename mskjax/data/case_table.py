@@ -33,9 +33,7 @@ def read_table(
     if repeated := [case for case, times in given.items() if times > 1]:
         raise ValueError(f"{path} gives case id {repeated[0]!r} to several rows; each row needs its own")
     if odd := [case for case in given if re.search(r"[/\\\x00-\x1f]|^\.", case)]:
-        raise ValueError(
-            f"{path} has case id {odd[0]!r}; files are named after it, so leave out slashes and first dots"
-        )
+        raise ValueError(f"{path} has case id {odd[0]!r}; files take its name, so leave out slashes and first dots")
     defaults = {"label": label, "level_label": level_label}
     filled = [row | {name: value or "" for name, value in defaults.items() if not row.get(name)} for row in rows]
     return [_pair(row, path, i, slices) for i, row in enumerate(filled, start=2)]

@@ -177,8 +177,14 @@ def _read_cases(path: Path) -> pd.DataFrame:
 
 def _typed(cases: pd.DataFrame, path: Path) -> pd.DataFrame:
     """`cases` with numbers as numbers and text as text; an empty cell is NaN among numbers and "" among text."""
-    typed = {name: _numbers(cases, name, path) if name in _TYPES else cases[name].fillna("") for name in COLUMNS}
+    typed = {
+        name: _numbers(cases, name, path) if name in _TYPES else _texts(pd.Series(cases[name])) for name in COLUMNS
+    }
     return pd.DataFrame(typed).astype(dict.fromkeys(set(COLUMNS) - set(_TYPES), str)).reset_index(drop=True)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    return column.astype(object).where(column.notna(), "")
 
 
 def _numbers(cases: pd.DataFrame, name: str, path: Path) -> pd.Series:

@@ -6,6 +6,7 @@ skeletal muscle, the fat inside that muscle included, as readers outline it; fat
 known area is that of the mask's pixels, and the known density the mean of the stored HU over them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Float32, Float64, Int16, UInt8
 from scipy import ndimage
 
 from mskjax.data.anatomy import bones, muscles, organs
-from mskjax.data.anatomy.canvas import Canvas
+from mskjax.data.anatomy.canvas import Canvas, Real
 from mskjax.data.anatomy.observers import draw_reader, outline
 from mskjax.data.anatomy.patient import Patient, draw
 
@@ -57,7 +58,7 @@ def slices(count: int, size: int = 256, seed: int = 0) -> Phantom:
 def volumes(
     count: int,
     size: tuple[int, int, int] = (104, 128, 128),
-    spacing_mm: tuple[float, float, float] = (3.0, 3.2, 3.2),
+    spacing_mm: Sequence[Real] = (3.0, 3.2, 3.2),
     seed: int = 0,
 ) -> Phantom:
     """`count` volumes of `size` voxels (slices, rows, columns), which at the default size reach from S1 to T11.
@@ -69,7 +70,7 @@ def volumes(
     for patient, rng in zip(patients, generators, strict=True):
         middle = (patient.z_mm(-3.4) + patient.z_mm(4.4)) / 2
         z_mm = middle + (np.arange(size[0]) - (size[0] - 1) / 2) * spacing_mm[0]
-        scans.append(_scan(patient, rng, z_mm, size[1:], np.array(spacing_mm)))
+        scans.append(_scan(patient, rng, z_mm, size[1:], np.array(spacing_mm, np.float64)))
     image_hu, labels = (np.stack([scan[k] for scan in scans]) for k in range(2))
     return _phantom(patients, image_hu, labels, np.tile(np.array(spacing_mm, np.float64), (count, 1)))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mskjax.data.anatomy.canvas import Canvas, Distance, Point, capsule, ellipse, union
+from mskjax.data.anatomy.canvas import Canvas, Distance, Point, Real, capsule, ellipse, union
 from mskjax.data.anatomy.muscles import SIDES, Trunk
 from mskjax.data.anatomy.patient import LEVELS, VERTEBRA_LABELS, Patient
 
@@ -15,7 +15,7 @@ _CORTEX_MM = 1.6
 _RIBS = ((168, 2.9, 28, 1.3), (168, 3.9, 30, 1.6), (165, 4.9, 30, 2.0), (130, 5.0, 26, 2.4), (100, 5.0, 24, 3.0))
 
 
-def paint_spine(canvas: Canvas, patient: Patient, z_mm: float) -> None:
+def paint_spine(canvas: Canvas, patient: Patient, z_mm: Real) -> None:
     """The vertebra or disc at height `z_mm` above the middle of L3, its arch and the canal."""
     level = patient.level(z_mm)
     nearest = int(np.clip(round(level), min(LEVELS.values()) - 1, max(LEVELS.values()) + 1))
@@ -35,7 +35,7 @@ def _bone(canvas: Canvas, patient: Patient, shape: Distance, label: int, cortex_
     canvas.paint(shape + np.float32(cortex_mm), patient.hu["trabecular"], None)
 
 
-def _paint_body(canvas: Canvas, patient: Patient, level: int, dz: float, label: int) -> None:
+def _paint_body(canvas: Canvas, patient: Patient, level: int, dz: Real, label: int) -> None:
     f = patient.frame * (1 - 0.035 * max(level, 0))
     waist = 0.93 + 0.07 * (abs(dz) / (14 * f)) ** 2
     half_height = 0.37 * (patient.z_mm(level + 0.5) - patient.z_mm(level - 0.5))
@@ -53,13 +53,13 @@ def _paint_body(canvas: Canvas, patient: Patient, level: int, dz: float, label: 
         _bone(canvas, patient, shape, label, 1.3)
 
 
-def _paint_arch(canvas: Canvas, patient: Patient, level: int, dz: float, label: int) -> None:
+def _paint_arch(canvas: Canvas, patient: Patient, level: int, dz: Real, label: int) -> None:
     """Pedicles, laminae, facets, transverse and spinous process, as far as height `dz` from the middle cuts them."""
     f = patient.frame
     reach = 43 if level <= 2 else 34
     spine_mm = (70 if -2 < level <= 2 else 58) * f
 
-    def both(shape: str, *points: Point, size: float | Point) -> list[Distance]:
+    def both(shape: str, *points: Point, size: Real | Point) -> list[Distance]:
         draw = {"capsule": capsule, "ellipse": ellipse}[shape]
         return [draw(canvas, *[(sign * x * f, y * f) for x, y in points], size) for sign in SIDES.values()]
 
@@ -86,7 +86,7 @@ def _paint_canal(canvas: Canvas, patient: Patient) -> None:
     canvas.paint(ellipse(canvas, (0, 25 * f), (8.6 * f, 6.8 * f)), patient.hu["cord"])
 
 
-def _paint_sacrum(canvas: Canvas, patient: Patient, level: float, label: int) -> None:
+def _paint_sacrum(canvas: Canvas, patient: Patient, level: Real, label: int) -> None:
     f = patient.frame
     wing = np.clip(1.1 - 0.25 * (LEVELS["S1"] - level), 0.5, 1.1) * f
     shape = union(
@@ -100,7 +100,7 @@ def _paint_sacrum(canvas: Canvas, patient: Patient, level: float, label: int) ->
     _bone(canvas, patient, shape, label)
 
 
-def paint_hips(canvas: Canvas, patient: Patient, level: float) -> None:
+def paint_hips(canvas: Canvas, patient: Patient, level: Real) -> None:
     """The wings of the ilium from their crest at L4/L5 downward."""
     size = np.clip((-1.3 - level) / 1.5, 0, 1)
     f = patient.frame
@@ -116,7 +116,7 @@ def paint_hips(canvas: Canvas, patient: Patient, level: float) -> None:
         _bone(canvas, patient, wing, HIP_LABELS[side])
 
 
-def paint_ribs(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> None:
+def paint_ribs(canvas: Canvas, patient: Patient, body: Trunk, level: Real) -> None:
     """Ribs 8 to 12 cut across, within the wall of the trunk."""
     for start, highest, fall, lowest in _RIBS:
         if not lowest < level < highest:

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 Distance = Float[np.ndarray, "h w"]
-Point = tuple[float, float]
+Real = int | float
+Point = tuple[Real, Real]
 Window = tuple[slice, slice]
 # How far roll and warp may move a point against the middle row and column.
 _SLACK_MM = 16.0
@@ -31,7 +32,7 @@ class Canvas:
     patches: Float32[np.ndarray, "h w"]
     pixel_mm: float
 
-    def paint(self, distance_mm: Distance, hu: float | Distance, label: int | None = 0) -> None:
+    def paint(self, distance_mm: Distance, hu: Real | Distance, label: int | None = 0) -> None:
         """Covers the inside of a shape: edge pixels mix by their share, labels go by the pixel's centre.
 
         A label of None leaves the labels as they are.
@@ -41,7 +42,7 @@ class Canvas:
         if label is not None:
             self.label[distance_mm < 0] = label
 
-    def window(self, centre: Point, reach_mm: float) -> Window:
+    def window(self, centre: Point, reach_mm: Real) -> Window:
         """The rows and columns within `reach_mm` of a point, or some more; none where that is off the grid."""
         # x hardly changes along a column and y along a row, so that one row and one column tell where to cut.
         reach = reach_mm + _SLACK_MM
@@ -56,22 +57,22 @@ class Canvas:
         x, y, hu, label = (array[window] for array in (self.x, self.y, self.hu, self.label))
         return Canvas(x, y, hu, label, self.grain[window], self.patches[window], self.pixel_mm)
 
-    def near(self, centre: Point, reach_mm: float) -> "Canvas":
+    def near(self, centre: Point, reach_mm: Real) -> "Canvas":
         """The part within `reach_mm` of a point, or some more."""
         return self.crop(self.window(centre, reach_mm))
 
 
-def ellipse(canvas: Canvas, centre: Point, radii_mm: Point, degrees: float = 0.0) -> Distance:
+def ellipse(canvas: Canvas, centre: Point, radii_mm: Point, degrees: Real = 0) -> Distance:
     """Distance to an ellipse turned by `degrees` from the left towards the back; exact to first order at its edge."""
     c, s = np.float32(np.cos(np.deg2rad(degrees))), np.float32(np.sin(np.deg2rad(degrees)))
     x, y = canvas.x - np.float32(centre[0]), canvas.y - np.float32(centre[1])
     u, v = (c * x + s * y) / np.float32(radii_mm[0]), (c * y - s * x) / np.float32(radii_mm[1])
-    q = np.sqrt(u * u + v * v)
+    q = np.maximum(np.sqrt(u * u + v * v), np.float32(1e-6))
     slope = np.sqrt((u / np.float32(radii_mm[0])) ** 2 + (v / np.float32(radii_mm[1])) ** 2)
-    return q * (q - 1) / np.maximum(slope, np.float32(1e-6))
+    return q * (q - 1) / np.maximum(slope, np.float32(1e-6 / max(radii_mm)))
 
 
-def capsule(canvas: Canvas, start: Point, end: Point, radius_mm: float) -> Distance:
+def capsule(canvas: Canvas, start: Point, end: Point, radius_mm: Real) -> Distance:
     """Distance to all points within `radius_mm` of a straight piece; exact."""
     ux, uy = end[0] - start[0], end[1] - start[1]
     x, y = canvas.x - np.float32(start[0]), canvas.y - np.float32(start[1])
@@ -79,7 +80,7 @@ def capsule(canvas: Canvas, start: Point, end: Point, radius_mm: float) -> Dista
     return np.hypot(x - along * np.float32(ux), y - along * np.float32(uy)) - np.float32(radius_mm)
 
 
-def union(*distances_mm: Distance, blend_mm: float = 4.0) -> Distance:
+def union(*distances_mm: Distance, blend_mm: Real = 4) -> Distance:
     """Distance to the union of shapes, its inner corners rounded over about `blend_mm`."""
     joined = distances_mm[0]
     for distance in distances_mm[1:]:
@@ -96,9 +97,7 @@ class Waves:
     phase: Float[np.ndarray, " m"]
 
     @classmethod
-    def draw(
-        cls, rng: np.random.Generator, count: int, wavelength_mm: tuple[float, float], along_z: float = 1.0
-    ) -> "Waves":
+    def draw(cls, rng: np.random.Generator, count: int, wavelength_mm: Point, along_z: float = 1.0) -> "Waves":
         """Wavelengths from a range; `along_z` below 1 stretches the field along the body."""
         direction = rng.normal(size=(count, 3))
         direction /= np.linalg.norm(direction[:, :2], axis=1, keepdims=True)

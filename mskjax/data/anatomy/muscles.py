@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
 
-from mskjax.data.anatomy.canvas import Canvas, Distance, capsule, ellipse, union
+from mskjax.data.anatomy.canvas import Canvas, Distance, Real, capsule, ellipse, union
 from mskjax.data.anatomy.patient import Patient
 
 # Labels of muscles: TotalSegmentator's numbers where it has them, free ones above 200 for the others.
@@ -50,7 +50,7 @@ _ALONG_SPINE = {
 }
 
 
-def along_spine(name: str, level: float) -> float:
+def along_spine(name: str, level: Real) -> float:
     """A size of the trunk at a level, against L3 where it is a share."""
     return float(np.interp(level, range(-4, 6), _ALONG_SPINE[name]))
 
@@ -69,7 +69,7 @@ class Trunk:
     back_mm: float
 
 
-def trunk(canvas: Canvas, patient: Patient, level: float) -> Trunk:
+def trunk(canvas: Canvas, patient: Patient, level: Real) -> Trunk:
     """Where each point of the canvas lies against the outer fascia of the trunk."""
     back = along_spine("back", level) * patient.frame
     front = along_spine("front", level) * patient.front_mm + (along_spine("back", 0) * patient.frame - back)
@@ -91,7 +91,7 @@ def _fascia(half_width: float, half_depth: float) -> Float[np.ndarray, " angles"
     return radius - 6 * np.exp(-(((np.abs(_ANGLE) - np.pi) * half_depth / 15) ** 2))
 
 
-def paint_shell(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> None:
+def paint_shell(canvas: Canvas, patient: Patient, body: Trunk, level: Real) -> None:
     """Skin, subcutaneous fat and the fat that fills the abdomen."""
     front, side, back = patient.fat_mm
     side *= along_spine("side_fat", level)
@@ -108,7 +108,7 @@ def paint_shell(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> 
     canvas.paint(np.abs(body.depth_mm + 0.3) - 0.7, 10, None)
 
 
-def paint_wall(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> None:
+def paint_wall(canvas: Canvas, patient: Patient, body: Trunk, level: Real) -> None:
     """External and internal oblique and transversus as layers with fat between, and rectus with the white line."""
     arc = np.deg2rad([32, along_spine("wall_end_degrees", level)])
     ramp = np.clip((np.abs(_ANGLE) - arc[0]) * 130 / 14, 0, 1) * np.clip((arc[1] - np.abs(_ANGLE)) * 130 / 22, 0, 1)
@@ -123,7 +123,7 @@ def paint_wall(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> N
     _paint_rectus(canvas, patient, body, level)
 
 
-def _paint_rectus(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> None:
+def _paint_rectus(canvas: Canvas, patient: Patient, body: Trunk, level: Real) -> None:
     width = 58 * patient.frame * along_spine("rectus", 1 - level)
     half = 5.2 * patient.frame * patient.bulk * along_spine("rectus", level)
     from_midline = np.abs(canvas.x) - np.float32(4 + width / 2)
@@ -145,7 +145,7 @@ def _paint_sides(canvas: Canvas, shape: Distance, hu: float, name: str) -> None:
         canvas.paint(np.where(canvas.x * sign > 0, shape, np.float32(99)), hu, MUSCLE_LABELS[f"{name}_{side}"])
 
 
-def paint_spinal_muscles(canvas: Canvas, patient: Patient, body: Trunk, level: float) -> None:
+def paint_spinal_muscles(canvas: Canvas, patient: Patient, body: Trunk, level: Real) -> None:
     """Erector spinae with multifidus, quadratus lumborum and psoas, with the fat planes between them."""
     f, bulk = patient.frame, float(np.sqrt(patient.bulk))
     for side, sign in SIDES.items():
@@ -161,19 +161,19 @@ def paint_spinal_muscles(canvas: Canvas, patient: Patient, body: Trunk, level: f
             near.paint(shape, patient.hu["muscle"], MUSCLE_LABELS[f"{name}_{side}"])
 
 
-def _erector(canvas: Canvas, level: float, sign: int, f: float, bulk: float) -> Distance:
+def _erector(canvas: Canvas, level: Real, sign: int, f: float, bulk: float) -> Distance:
     """Multifidus, longissimus and iliocostalis, grown together behind the transverse processes."""
     width, depth = f * bulk * along_spine("erector_width", level), f * bulk * along_spine("erector_depth", level)
     bottom = along_spine("back", level) * f - 3
 
-    def belly(x: float, from_back: float, rx: float, ry: float, degrees: float) -> Distance:
+    def belly(x: Real, from_back: Real, rx: Real, ry: Real, degrees: Real) -> Distance:
         centre = (sign * x * (0.3 * f + 0.7 * width), bottom - from_back * depth)
         return ellipse(canvas, centre, (rx * width, ry * depth), sign * degrees)
 
     return union(belly(15, 24, 12, 22, 0), belly(38, 23.5, 21, 21.5, 0), belly(60, 29, 13, 17, -20), blend_mm=9 * f)
 
 
-def _quadratus(canvas: Canvas, level: float, sign: int, f: float, bulk: float) -> Distance:
+def _quadratus(canvas: Canvas, level: Real, sign: int, f: float, bulk: float) -> Distance:
     size = along_spine("quadratus", level) * f * bulk
     if size < 0.2:
         return np.full(canvas.x.shape, 99, np.float32)
@@ -184,7 +184,7 @@ def _quadratus(canvas: Canvas, level: float, sign: int, f: float, bulk: float) -
     )
 
 
-def _psoas(canvas: Canvas, level: float, sign: int, f: float, bulk: float) -> Distance:
+def _psoas(canvas: Canvas, level: Real, sign: int, f: float, bulk: float) -> Distance:
     size = along_spine("psoas", level) * f * bulk
     if size < 0.15:
         return np.full(canvas.x.shape, 99, np.float32)
@@ -196,7 +196,7 @@ def _psoas(canvas: Canvas, level: float, sign: int, f: float, bulk: float) -> Di
     )
 
 
-def paint_pelvic_muscles(canvas: Canvas, patient: Patient, level: float) -> None:
+def paint_pelvic_muscles(canvas: Canvas, patient: Patient, level: Real) -> None:
     """The gluteal muscles outside the wing of the ilium and iliacus, counted to psoas, inside; none above the crest."""
     size = float(np.clip((-1.2 - level) / 1.6, 0, 1.1)) * patient.frame * float(np.sqrt(patient.bulk))
     f, hu = patient.frame, patient.hu["muscle"]

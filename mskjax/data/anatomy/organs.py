@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Integer
 
-from mskjax.data.anatomy.canvas import Canvas, Distance, Point, ellipse
+from mskjax.data.anatomy.canvas import Canvas, Distance, Point, Real, ellipse
 from mskjax.data.anatomy.muscles import SIDES, Trunk, along_spine
 from mskjax.data.anatomy.patient import Patient
 
@@ -38,7 +38,7 @@ class Loops:
     contents: tuple[str, ...]
 
 
-def paint_organs(canvas: Canvas, patient: Patient, body: Trunk, z_mm: float) -> None:
+def paint_organs(canvas: Canvas, patient: Patient, body: Trunk, z_mm: Real) -> None:
     """Bowel first, then what lies behind it and pushes it away."""
     level = patient.level(z_mm)
     # Negative inside the abdomen, which begins some fat below the muscles of the wall.
@@ -50,12 +50,12 @@ def paint_organs(canvas: Canvas, patient: Patient, body: Trunk, z_mm: float) -> 
     _paint_lungs(canvas, patient, cavity, level)
 
 
-def _cut(centre_mm: float, half_mm: float, z_mm: float) -> float:
+def _cut(centre_mm: Real, half_mm: Real, z_mm: Real) -> float:
     """The share of its radii that an ellipsoid shows at height z."""
     return float(np.sqrt(max(0.0, 1 - ((z_mm - centre_mm) / half_mm) ** 2)))
 
 
-def _paint_solid(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: float) -> None:
+def _paint_solid(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: Real) -> None:
     hu, rng = patient.hu, np.random.default_rng(patient.organs_seed)
     half_width, tip = patient.half_width_mm, rng.normal(22, 22)
     if share := _cut(tip + 120, 120, z_mm):
@@ -132,7 +132,7 @@ def _loops(patient_seed: int, half_width: float, front: float, top: float, botto
     return Loops(centre, radii, axes, wall, tuple(contents))
 
 
-def _paint_bowel(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: float) -> None:
+def _paint_bowel(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: Real) -> None:
     """Each loop with its contents; walls run along its surface, half way to the next loop, and along the abdomen's."""
     limits = patient.half_width_mm, patient.front_mm, patient.z_mm(4), patient.z_mm(-3)
     loops = _loops(patient.organs_seed, *limits)
@@ -163,7 +163,7 @@ def _middle(loops: Loops, i: int) -> Point:
 
 
 def _pack(
-    canvas: Canvas, loops: Loops, shown: list[int], z_mm: float
+    canvas: Canvas, loops: Loops, shown: list[int], z_mm: Real
 ) -> tuple[Distance, Distance, Integer[np.ndarray, "h w"]]:
     """Distance to the nearest loop and to the next one, and which loop is nearest."""
     first, second = (np.full(canvas.x.shape, 99, np.float32) for _ in range(2))
@@ -178,7 +178,7 @@ def _pack(
     return first, second, owner
 
 
-def _ellipsoid(canvas: Canvas, loops: Loops, i: int, z_mm: float) -> Distance:
+def _ellipsoid(canvas: Canvas, loops: Loops, i: int, z_mm: Real) -> Distance:
     """Distance to where a loop is cut at height z; exact at its surface only for round ones."""
     x, y = canvas.x - np.float32(loops.centre[i, 0]), canvas.y - np.float32(loops.centre[i, 1])
     z = z_mm - loops.centre[i, 2]
@@ -187,7 +187,7 @@ def _ellipsoid(canvas: Canvas, loops: Loops, i: int, z_mm: float) -> Distance:
     return (np.sqrt(square) - 1) * np.float32(loops.radii[i, 1:].mean())
 
 
-def _paint_mesentery(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: float) -> None:
+def _paint_mesentery(canvas: Canvas, patient: Patient, cavity: Distance, z_mm: Real) -> None:
     """Vessels of the mesentery, small and round, scattered in the fat before the spine, and the peritoneum."""
     rng = np.random.default_rng(patient.organs_seed + 3)
     place = rng.normal([0, -0.55 * patient.front_mm], [42, 20], (34, 2))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mskjax.data.anatomy.canvas import Waves
+from mskjax.data.anatomy.canvas import Real, Waves
 
 # Heights in vertebrae above L3; numbers of the labels as in TotalSegmentator's task "total".
 LEVELS = {"S1": -3, "L5": -2, "L4": -1, "L3": 0, "L2": 1, "L1": 2, "T12": 3, "T11": 4}
@@ -48,7 +48,7 @@ class Patient:
         """Vertebrae above the middle of L3 at `z_mm` above it: 1 in the middle of L2, -1 in that of L4."""
         return float(np.interp(z_mm, self._z_mm(), list(_LEVEL_RANGE)))
 
-    def z_mm(self, level: float) -> float:
+    def z_mm(self, level: Real) -> float:
         """Height in mm above the middle of L3 of a level as `level` gives it."""
         return float(np.interp(level, list(_LEVEL_RANGE), self._z_mm()))
 
@@ -68,7 +68,7 @@ def draw(rng: np.random.Generator) -> Patient:
     frame = (0.75 + 0.25 * height_m / 1.76) * (1.0 if male else 0.93)
     lean_to_obese = float(np.clip(rng.normal(), -1.6, 2.2))
     visceral = float(np.clip(0.7 * lean_to_obese + 0.7 * rng.normal(), -1.6, 2.2))
-    age_years = round(float(np.clip(rng.normal(62, 14), 20, 92)))
+    age_years = float(round(np.clip(rng.normal(62, 14), 20, 92)))
     front, side, back = ((15, 13, 17) if male else (20, 19, 23)) + np.array([7, 6, 7]) * lean_to_obese
     return Patient(
         sex="M" if male else "F",
