@@ -1,9 +1,9 @@
-"""Trains a network on a dataset, or goes on with a run that was stopped.
+r"""Trains a network on a dataset, or goes on with a run that was stopped.
 
     python -m launch.train --config=configs/segmentation.py:init=segmentation --config.dataset=DATASET --workdir=RUN
-    python -m launch.train --config=configs/segmentation.py:network=small --config.dataset=DATASET --workdir=RUN \\
+    python -m launch.train --config=configs/segmentation.py:network=small --config.dataset=DATASET --workdir=RUN \
         --config.image_size=256 --config.epochs=60 --config.task.model.dtype=bfloat16
-    python -m launch.train --config=configs/segmentation.py --config.init_from=OTHER_RUN --workdir=RUN \\
+    python -m launch.train --config=configs/segmentation.py --config.init_from=OTHER_RUN --workdir=RUN \
         --config.dataset=DATASET --config.task.freeze="('backbone/.*',)" --config.learning_rate=3e-4
 
 The run folder holds metrics.jsonl, loss_curves.png, checkpoints/ and best/variables.safetensors, and DONE at the end.
@@ -23,7 +23,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Run folder, made or gone on with
 
 
 def main() -> int:
-    """Trains."""
+    r"""Trains."""
     from mskjax.training import Interrupted, train
 
     try:

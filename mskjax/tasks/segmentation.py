@@ -36,7 +36,7 @@ class Segmentation:
     """
 
     module: nn.Module
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation
     window_hu: float = 400.0
     level_hu: float = 50.0
     smoothing: float = 1.0

@@ -9,7 +9,7 @@ import signal
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ class Schedule:
     patience: int
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Who is told of progress."""
 
@@ -84,11 +85,12 @@ def fit(
                     {"step": step, "epoch": step // per_epoch, "learning_rate": schedule.learning_rate, **row}
                 )
         # 4. A checkpoint when one is due or a signal has come.
-        if caught.signum or checkpoints.due():
+        signum = caught.signum  # asked once: one that comes during the save is served after the next step
+        if signum or checkpoints.due():
             raise_if_broken(state)
             checkpoints.save(state)
-        if caught.signum:
-            raise Interrupted(caught.signum, step)
+        if signum:
+            raise Interrupted(signum, step)
     checkpoints.save(state)
     return state
 

@@ -20,7 +20,7 @@ class Caught:
 
 @contextmanager
 def caught() -> Iterator[Caught]:
-    """Catches SIGTERM and SIGINT in its block; off the main thread, where Python allows no handlers, it catches none."""
+    """Catches SIGTERM and SIGINT in its block; off the main thread, where Python forbids that, nothing."""
     catcher = Caught()
     if threading.current_thread() is not threading.main_thread():
         yield catcher

@@ -5,20 +5,20 @@ state), `config.init_from` (pretrained weights), scratch. The model is initialis
 then the optimiser is made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from mskjax import convert, models
 from mskjax.files import sha256
 from mskjax.training import optim, sharding
 from mskjax.training.checkpoint import Checkpoints
 from mskjax.training.state import TrainState, create
-from mskjax.types import Key, Params, Variables
+from mskjax.types import Key, Params
 
 BEST = Path("best") / "variables.safetensors"
 
@@ -28,28 +28,19 @@ def starting_state(
 ) -> TrainState:
     """The state to go on from, on every device of the mesh."""
     key = jax.random.key(config["seed"])
-    size = config["image_size"]
-    batch = {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")}
-
-    def fresh(key: Key) -> TrainState:
-        return _with_optimizer(*task.init(key, batch), task, optimizer, key)
-
+    size, whole = config["image_size"], sharding.replicated(mesh)
+    params, model_state = task.init(key, {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")})
+    optim.check_freeze(params, task.freeze)
     if checkpoints.latest_step is not None:
-        return checkpoints.restore(_abstract(fresh, key, mesh))
+        return checkpoints.restore(_abstract(_state(params, model_state, task, optimizer, key), whole))
     if config["resume"]:
         with Checkpoints(Path(config["resume"]) / "checkpoints") as others:
-            return others.restore(_abstract(fresh, key, mesh))
-    params, model_state = task.init(key, batch)
+            return others.restore(_abstract(_state(params, model_state, task, optimizer, key), whole))
     if config["init_from"]:
-        target = {"params": params, **model_state}
-        model_state = convert.graft(target, read_pretrained(config["init_from"]), fresh=config["fresh"])
+        source = convert.load_variables(weight_file(config["init_from"]))[0]
+        model_state = convert.graft({"params": params, **model_state}, source, fresh=config["fresh"])
         params = model_state.pop("params")
-    return jax.device_put(_with_optimizer(params, model_state, task, optimizer, key), sharding.replicated(mesh))
-
-
-def read_pretrained(path: str | Path) -> Variables:
-    """The variables of a converted weight file, or the best ones of a finished run's folder."""
-    return convert.load_variables(weight_file(path))[0]
+    return jax.device_put(_state(params, model_state, task, optimizer, key), whole)
 
 
 def weight_file(path: str | Path) -> Path:
@@ -74,17 +65,13 @@ def weight_record(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"path": str(file), "sha256": sha256(file)}
 
 
-def _with_optimizer(
+def _state(
     params: Params, model_state: Any, task: Any, optimizer: optax.GradientTransformation, key: Key
 ) -> TrainState:
-    optim.check_freeze(params, task.freeze)
     trained, _ = optim.split(params, task.freeze)
     return create(params, model_state, optimizer.init(trained), key)
 
 
-def _abstract(fresh: Callable[[Key], TrainState], key: Key, mesh: Mesh) -> TrainState:
-    """The shapes, types and shardings of a fresh state, without making it."""
-    whole = sharding.replicated(mesh)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole), jax.eval_shape(fresh, key)
-    )
+def _abstract(state: TrainState, sharding: NamedSharding) -> TrainState:
+    """The shapes, types and sharding of a state."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)

@@ -10,6 +10,10 @@ from jaxtyping import Float, Int
 
 from mskjax.types import Key, Params
 
+# Scalars and trees of arrays; jax also maps a whole state to one of shapes, shardings or None.
+Leaf = Any
+Tree = Any
+
 
 @struct.dataclass
 class Selection:
@@ -20,16 +24,16 @@ class Selection:
     `nonfinite_step` is the first step whose loss or gradient was not finite, 0 if there was none.
     """
 
-    best_loss: Float[Array, ""]
-    best_step: Int[Array, ""]
-    best_params: Params
-    best_model_state: Any
-    best_training_loss: Float[Array, ""]
-    training_flat: Int[Array, ""]
-    validation_flat: Int[Array, ""]
-    running_loss: Float[Array, ""]
-    running_steps: Int[Array, ""]
-    nonfinite_step: Int[Array, ""]
+    best_loss: Leaf
+    best_step: Leaf
+    best_params: Tree
+    best_model_state: Tree
+    best_training_loss: Leaf
+    training_flat: Leaf
+    validation_flat: Leaf
+    running_loss: Leaf
+    running_steps: Leaf
+    nonfinite_step: Leaf
 
     def after_step(self, loss: Float[Array, ""], finite: Array, step: Int[Array, ""]) -> "Selection":
         """Takes in the loss of `step`, which is counted from 1."""
@@ -42,7 +46,7 @@ class Selection:
     def after_epoch(
         self, params: Params, model_state: Any, validation_loss: Float[Array, ""], step: Int[Array, ""]
     ) -> "Selection":
-        """Ends the epoch at `step`: keeps the weights if their validation loss is the lowest, and counts flat epochs."""
+        """Ends the epoch at `step`: keeps the weights if their validation loss is the lowest; counts flat epochs."""
         training_loss = self.running_loss / self.running_steps
         validation_fell, training_fell = validation_loss < self.best_loss, training_loss < self.best_training_loss
         # With NaN nothing has fallen, so that broken weights are never kept.
@@ -69,11 +73,11 @@ class Selection:
 class TrainState:
     """A run after `step` steps. `opt_state` covers only the parameters that are trained; `key` never changes."""
 
-    step: Int[Array, ""]
-    params: Params
-    model_state: Any
-    opt_state: Any
-    key: Key
+    step: Leaf
+    params: Tree
+    model_state: Tree
+    opt_state: Tree
+    key: Leaf
     selection: Selection
 
 

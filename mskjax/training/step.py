@@ -24,7 +24,7 @@ Arrays = dict[str, Array]
 class Steps:
     """Compiled on their first call; a state that is passed in is consumed.
 
-    `train(state, arrays, indices [b], learning_rate) -> (state, metrics)`: one update; `metrics["loss"]` is the batch's.
+    `train(state, arrays, indices [b], learning_rate) -> (state, metrics)`: one update; "loss" is the batch's mean loss.
     `evaluate(params, model_state, arrays, indices [b], weights [b]) -> sums`: each measure times its weight, summed,
     and the sum of the weights; weight 0 leaves an example out.
     `end_epoch(state, sums of all batches) -> (state, metrics)`: selection, counters and the epoch's mean losses.

@@ -1,0 +1,116 @@
+"""Runs that are stopped by SIGTERM and by SIGKILL end as the run that is left alone, bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def launch(squares, tmp_path_factory):
+    """Starts launch.train on a small run; executables are compiled once and for all."""
+    cache = tmp_path_factory.mktemp("cache")
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def start(workdir, *overrides):
+        flags = ["--config=configs/segmentation.py:smoke", f"--config.dataset={squares}", f"--workdir={workdir}"]
+        command = [sys.executable, "-m", "launch.train", *flags, "--config.epochs=14", *overrides]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def undisturbed(launch, tmp_path_factory):
+    """The folder of a run that nothing stopped: 14 epochs of 3 steps."""
+    workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
+    finish(launch(workdir))
+    return workdir
+
+
+def finish(process):
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    return told
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+
+
+def assert_same(workdir, undisturbed):
+    for name in ("metrics.jsonl", "best/variables.safetensors", "DONE"):
+        assert (workdir / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    one, other = (restored(folder) for folder in (workdir, undisturbed))
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def restored(workdir):
+    """Every array of the last checkpoint by its path."""
+    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+        state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore())
+
+    def walk(tree, path=""):
+        if not isinstance(tree, dict):
+            return {path: np.asarray(tree)}
+        return {name: leaf for key, branch in tree.items() for name, leaf in walk(branch, f"{path}/{key}").items()}
+
+    leaves = walk(state)
+    assert any("best_params" in name for name in leaves)
+    assert any("mu" in name for name in leaves)
+    return leaves
+
+
+def test_sigterm_saves_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
+    workdir = tmp_path / "run"
+    process = launch(workdir)
+    wait_for(lambda: (workdir / "metrics.jsonl").is_file() and (workdir / "metrics.jsonl").read_text(), process)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM and saved at step" in told
+    assert "Traceback" not in told
+    assert not (workdir / "DONE").exists()
+    assert "going on at step" in finish(launch(workdir))
+    assert_same(workdir, undisturbed)
+
+
+def test_sigkill_loses_the_steps_since_the_checkpoint_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
+    workdir = tmp_path / "run"
+    process = launch(workdir, "--config.checkpoint_minutes=0")
+    # Step 4 is in the middle of the second epoch.
+    wait_for(lambda: any((workdir / "checkpoints" / str(step)).is_dir() for step in range(4, 40)), process)
+    process.kill()
+    process.communicate(timeout=300)
+    # As if the kill had come after rows of later epochs and in the middle of a line.
+    with (workdir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 1000, "epoch": 300, "loss": 0.0}) + "\n" + '{"step": 10')
+    finish(launch(workdir))
+    assert_same(workdir, undisturbed)
+    starts = json.loads((workdir / "provenance.json").read_text())["starts"]
+    assert [start["step"] == 0 for start in starts] == [True, False]
+
+
+def test_a_finished_run_is_skipped(launch, undisturbed):
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+    assert f"{undisturbed} is done" in finish(launch(undisturbed))
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before

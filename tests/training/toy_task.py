@@ -1,0 +1,35 @@
+"""A task that compiles at once and whose every number can be worked out by hand: to find the mean of some targets."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from mskjax.training.examples import Examples, pad
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Parameters "a/mean" and "b/mean", both of them to approach the targets; half the squared error each."""
+
+    freeze: tuple[str, ...] = ()
+
+    def init(self, key, batch):
+        return {"a": {"mean": jnp.zeros(())}, "b": {"mean": jnp.zeros(())}}, {"counts": {"steps": jnp.zeros(())}}
+
+    def loss(self, params, model_state, batch, key):
+        error = (batch["target"] - params["a"]["mean"]) ** 2 + (batch["target"] - params["b"]["mean"]) ** 2
+        return error.mean() / 2, ({"counts": {"steps": model_state["counts"]["steps"] + 1}}, {})
+
+    def post_update(self, params, model_state, step):
+        return model_state
+
+    def evaluate(self, params, model_state, batch):
+        return {"loss": (batch["target"] - params["a"]["mean"]) ** 2}
+
+
+def examples(train, validation, batch_size=2):
+    """Targets to train on and to validate on."""
+    targets = np.array([*train, *validation], np.float32)
+    rows, weights = pad(np.arange(len(train), len(targets), dtype=np.int32), batch_size)
+    return Examples({"target": jnp.array(targets)}, np.arange(len(train), dtype=np.int32), rows, weights)
