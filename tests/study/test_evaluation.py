@@ -184,6 +184,16 @@ def test_overlays_are_named_from_the_worst_case_on(workdir):
     assert names == ["001_missed.png", "002__b_moved__b____co_1.png", "003_anna_again.png", "004_same.png"]
 
 
+def test_of_equal_dice_the_farther_one_is_worse(workdir):
+    shape, columns = (40, 50), {1: (22, 32), 2: (35, 45)}
+    two = stack([image(i, shape) for i in (1, 2)], [mask(shape, (10, 20))] * 2, [(1.0, 1.0)] * 2, ["near", "far"])
+    cases = pd.DataFrame({"case_id": ["near", "far"], "patient_id": ["a", "b"], "split": "test"})
+    dataset = workdir.parent / "apart"
+    write_dataset(dataset, two, cases.assign(slice_index=0, source_index=0, image="", mask="", sex=""), {})
+    folder = evaluate(workdir, dataset=dataset, predictor=lambda hu, mm: 1.0 * mask(shape, columns[hu[0, 0, 0]])[None])
+    assert [path.name for path in sorted((folder / "overlays").iterdir())] == ["001_far.png", "002_near.png"]
+
+
 def test_what_is_up_to_date_is_not_made_again(workdir):
     stub = Stub()
     folder = evaluate(workdir, predictor=stub)
