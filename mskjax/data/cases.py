@@ -151,7 +151,7 @@ def keep(case: Case, path: Path) -> None:
 def kept(path: Path) -> Case | None:
     """The case kept in a file; None where there is none or it is damaged, so that it is read again."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             told = json.loads(str(arrays["told"]))
             return Case(arrays["image_hu"], arrays["mask"], arrays["spacing_mm"], **told)
     except _UNREADABLE:

@@ -161,7 +161,7 @@ def _check_digest(file: Path, manifest: dict[str, Any]) -> None:
 
 def _read_slices(file: Path) -> Slices:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             return Slices(**{field.name: arrays[field.name] for field in fields(Slices)})
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"{file} holds no slices ({error}); run launch.prepare again") from error
