@@ -73,7 +73,7 @@ def write(output: Path, cases: pd.DataFrame, findings: report.Findings, made_fro
 def answer(output: Path) -> str:
     """The evaluation in a few lines of text: mean and sd of what matters most, and where to read on."""
     found = read_json(output / "summary.json")
-    lines = [f"{found['cases']} {found['made_from']['split']} cases of {found['patients']} patients, mean ± sd:"]
+    lines = [f"{found['made_from']['split']} cases: {found['cases']}, patients: {found['patients']}; mean ± sd:"]
     for name in ("dice", "rms_dta_cm", "sma_difference_cm2", "sma_difference_percent", "smd_difference_hu"):
         row = found["metrics"][name]
         mean, sd = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("mean", "sd"))

@@ -35,7 +35,7 @@ HOW_TO_READ = {
     "Two empty masks score 1, one empty mask 0. The mask is the prediction before bone is cut out.",
     "RMS-DTA (cm)": "Root mean square, over the predicted boundary, of the distance to the nearest reference boundary "
     "point; 0 is best. A boundary pixel is a mask pixel with one of its 4 neighbours outside. Infinite (∞) where one "
-    "mask is empty. The symmetric form pools both directions.",
+    "mask is empty. It does not see muscle that was missed; the symmetric form, which pools both directions, does.",
     "SMA (cm²) and SMD (HU)": "Area of the mask, and mean HU in it. Bone (above 175 HU, and what lies within 2 mm of "
     "it in the slice) is cut out of predictions first, not out of references. Differences are prediction minus "
     "reference.",
