@@ -23,9 +23,11 @@ def download(entry: Entry, folder: str | Path = FOLDER) -> Path:
         _fetch(entry, path)
     digest = sha256(path)
     record = path.with_name(f"{path.name}.sha256")
-    known = record.read_text()[:64] if record.exists() else entry.known_digits
-    if not digest.startswith(known) or not digest.startswith(entry.known_digits):
-        raise ValueError(f"{path} has the SHA-256 {digest} instead of {known}; delete it and {record} and try again")
+    recorded = record.read_text()[:64] if record.exists() else ""
+    if unlike := [known for known in (entry.known_digits, recorded) if not digest.startswith(known)]:
+        raise ValueError(
+            f"{path} has the SHA-256 {digest} instead of {unlike[0]}; delete it and {record} and try again"
+        )
     if not record.exists():
         with atomic_path(record) as written:
             written.write_text(f"{digest}  {path.name}\n")

@@ -11,7 +11,7 @@ import pytest
 from small_weights import OPTIONS, small
 
 from benchmarks.torch_zip import write_torch_zip
-from mskjax.convert import load_variables, load_weights
+from mskjax.convert import load_variables, load_weights, save_variables
 from mskjax.convert.conversion import convert
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +76,10 @@ def test_nothing_foreign_is_overwritten(tmp_path, source, folder):
     with pytest.raises(ValueError, match=r"notes\.txt"):
         convert("fcn_resnet101", other, source, folder=folder, **OPTIONS)
     assert other.read_text() == "mine"
+    trained = tmp_path / "trained.safetensors"
+    save_variables(trained, {"params": {"w": np.zeros(2)}}, {"run": "mine"})
+    with pytest.raises(ValueError, match=r"trained\.safetensors exists and was not made by launch\.convert"):
+        convert("fcn_resnet101", trained, source, folder=folder, **OPTIONS)
     with pytest.raises(ValueError, match=r"coco\.pth is the source itself"):
         convert("fcn_resnet101", source, source, folder=folder, **OPTIONS)
 

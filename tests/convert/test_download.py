@@ -103,6 +103,9 @@ def test_the_recorded_hash_binds(tmp_path):
     (tmp_path / "example.pth.sha256").write_text(f"{DIGEST[:8]}{'0' * 56}  example.pth\n")
     with pytest.raises(ValueError, match=f"instead of {DIGEST[:8]}0000"):
         download(entry("http://127.0.0.1:1/", sha256_prefix=DIGEST[:8]), tmp_path)
+    (tmp_path / "example.pth.sha256").write_text(f"{DIGEST}  example.pth\n")
+    with pytest.raises(ValueError, match=f"example.pth has the SHA-256 {DIGEST} instead of 00000000;"):
+        download(entry("http://127.0.0.1:1/", sha256_prefix="0" * 8), tmp_path)
 
 
 def test_without_a_url_the_error_says_how(tmp_path):
