@@ -162,10 +162,11 @@ def test_masks_enlarged_twice_are_blocks_and_shrink_back():
 
 
 def test_shrinking_averages_instead_of_skipping():
-    """Weights (1, 3, 3, 1) / 8 over four pixels: stripes of one pixel vanish into their mean."""
-    stripes = np.tile(np.array([-100, 300], np.int16), (64, 32))
-    image = fit_image(stripes, spacing(1, 1), 32)
-    assert (image[:, 1:-1] == 100).all()
+    """Weights (1, 2, 3, 2, 1) / 9 over five pixels: stripes of one pixel nearly vanish into their mean, 100 HU."""
+    stripes = np.tile(np.array([-100, 300], np.int16), (66, 33))
+    image = fit_image(stripes, spacing(1, 1), 22)
+    assert (image[:, 2:-1:2] == round((5 * 300 - 4 * 100) / 9)).all()
+    assert (image[:, 1:-1:2] == round((4 * 300 - 5 * 100) / 9)).all()
 
 
 def test_around_a_slice_lie_air_and_background_with_no_seam():
