@@ -12,6 +12,8 @@ Config string, comma-separated:
     smoke                                     a network and epochs that train in seconds
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import strings
@@ -19,6 +21,7 @@ from configs import strings
 NETWORKS = {
     "fcn_resnet101": {"stage_sizes": (3, 4, 23, 3), "width": 64},
     "small": {"stage_sizes": (1, 1, 1, 1), "width": 16},
+    "smoke": {"stage_sizes": (1, 1, 1, 1), "width": 4},
 }
 # The weights that launch.convert makes, and the regexes of the layers that they lack or have for other classes.
 STARTS = {
@@ -30,32 +33,28 @@ STARTS = {
 
 def get_config(text: str | None = None) -> ConfigDict:
     """The config that a config string chooses; every field can be overridden by --config.field=value."""
-    chosen = strings.parse(text, init=tuple(STARTS), network=tuple(NETWORKS), smoke=False)
+    chosen = strings.parse(text, init=tuple(STARTS), network=("fcn_resnet101", "small"), smoke=False)
     init_from, fresh = STARTS[chosen.init]
-    config = ConfigDict(
+    return ConfigDict(
         {
             "dataset": "",  # a folder made by launch.prepare
             "seed": 0,
-            "image_size": 512,  # the authors' later code
-            "task": _task(chosen.network),
+            "image_size": 32 if chosen.smoke else 512,  # the authors' later code
+            "task": _task(NETWORKS["smoke" if chosen.smoke else chosen.network]),
             "init_from": init_from,  # a file made by launch.convert, or the folder of a finished run
             "fresh": fresh,
             "resume": "",  # the folder of another run to go on from, with its optimiser and its counters
             "learning_rate": 3e-3 if chosen.init == "random" else 3e-4,  # section 2.4
             "batch_size": 4,
-            "epochs": 500,
+            "epochs": 2 if chosen.smoke else 500,
             "patience": 75,  # epochs in which neither loss has fallen
             "checkpoint_minutes": 10.0,
             "devices": 0,  # 0: all
         }
-    )
-    if chosen.smoke:
-        config.update(image_size=32, epochs=2)
-        config.task.model.update(stage_sizes=(1, 1, 1, 1), width=4)
-    return config.lock()
+    ).lock()
 
 
-def _task(network: str) -> dict:
+def _task(network: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": "segmentation",
         "model": {
@@ -64,7 +63,7 @@ def _task(network: str) -> dict:
             "aux_head": False,
             "dropout": 0.1,
             "dtype": "float32",  # bfloat16 computes in it; parameters, losses and statistics stay float32
-            **NETWORKS[network],
+            **network,
         },
         "window_hu": 400.0,
         "level_hu": 50.0,

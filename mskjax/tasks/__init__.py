@@ -30,7 +30,7 @@ def build(config: Mapping[str, Any]) -> Segmentation:
 
 def build_module(config: Mapping[str, Any]) -> Any:
     """The network of a config, whose type is a word and whose lists, once through JSON, are tuples again."""
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    options: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in config.items()}
     dtype = options.pop("dtype", "float32")
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not supported; choose one of {', '.join(DTYPES)}")

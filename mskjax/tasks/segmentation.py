@@ -83,7 +83,7 @@ class Segmentation:
         image = jnp.clip((image_hu - lowest_hu) / self.window_hu, 0, 1)[..., None]
         return (image - jnp.array(IMAGENET_MEAN, image.dtype)) / jnp.array(IMAGENET_STD, image.dtype)
 
-    def _apply(self, params: Params, model_state: State, image_hu: Array) -> dict[str, Array]:
+    def _apply(self, params: Params, model_state: State, image_hu: Array) -> Any:
         return self.module.apply({"params": params, **model_state}, self.normalise(image_hu), train=False)
 
     def _losses(self, outputs: Mapping[str, Array], mask: Array) -> Float[Array, " b"]:

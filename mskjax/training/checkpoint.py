@@ -67,7 +67,7 @@ class Checkpoints:
         if self.latest_step is None:
             raise FileNotFoundError(f"{self._folder} holds no checkpoint to resume from")
         try:
-            plain = self._manager.restore(self.latest_step, args=ocp.args.StandardRestore(_plain(like)))
+            plain: Any = self._manager.restore(self.latest_step, args=ocp.args.StandardRestore(_plain(like)))
         except ValueError as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise ValueError(

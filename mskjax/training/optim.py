@@ -24,7 +24,7 @@ def adam() -> optax.GradientTransformation:
 def split(params: Params, freeze: Iterable[str]) -> tuple[Leaves, Leaves]:
     """The leaves that are trained and those that are frozen, by path."""
     patterns = [re.compile(pattern) for pattern in freeze]
-    leaves = flatten_dict(params, sep="/")
+    leaves: Leaves = flatten_dict(params, sep="/")  # pyright: ignore[reportAssignmentType]
     frozen = {path: leaf for path, leaf in leaves.items() if any(p.fullmatch(path) for p in patterns)}
     return {path: leaf for path, leaf in leaves.items() if path not in frozen}, frozen
 

@@ -14,7 +14,7 @@ class Progress:
 
     def __init__(self, epochs: int, steps_per_epoch: int, step: int = 0):
         self._epochs = epochs
-        self._started_s = time.monotonic()
+        self._started_s, self._is_first = time.monotonic(), True
         self._bar = tqdm(
             total=epochs * steps_per_epoch,
             initial=step,
@@ -42,7 +42,13 @@ class Progress:
         if "validation_dice" in row:
             told += f", Dice {row['validation_dice']:.3f}"
         self._bar.set_postfix_str(f"epoch {row['epoch']}: {told}", refresh=False)
-        seconds, self._started_s = time.monotonic() - self._started_s, time.monotonic()
         if self._bar.disable:
-            left = tqdm.format_interval(seconds * (self._epochs - row["epoch"]))
-            logging.info("epoch %d/%d: %s; %.1f s, at most %s left", row["epoch"], self._epochs, told, seconds, left)
+            logging.info("epoch %d/%d: %s; %s", row["epoch"], self._epochs, told, self._time(row["epoch"]))
+
+    def _time(self, epoch: int) -> str:
+        """How long the epoch took and, but for the first, which compiles as well, how long the others may take."""
+        seconds, self._started_s = time.monotonic() - self._started_s, time.monotonic()
+        if self._is_first:
+            self._is_first = False
+            return f"{seconds:.1f} s with compilation"
+        return f"{seconds:.1f} s, at most {tqdm.format_interval(seconds * (self._epochs - epoch))} left"

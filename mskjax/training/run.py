@@ -82,7 +82,8 @@ def _finish(workdir: Path, state: TrainState) -> None:
         "best_validation_loss": float(best.best_loss),
     }
     variables = {"params": best.best_params, **best.best_model_state}
-    convert.save_variables(workdir / BEST, jax.device_get(variables), {k: str(v) for k, v in outcome.items()})
+    # One entry, because safetensors writes several in a random order and equal runs are to have equal files.
+    convert.save_variables(workdir / BEST, jax.device_get(variables), {"run": json.dumps(outcome)})
     plot_curves(read_rows(workdir / METRICS), workdir / "loss_curves.png")
     write_json(workdir / "DONE", outcome)
     logging.info(

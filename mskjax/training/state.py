@@ -15,8 +15,7 @@ Leaf = Any
 Tree = Any
 
 
-@struct.dataclass
-class Selection:
+class Selection(struct.PyTreeNode):
     """What has been chosen so far: the weights at the lowest validation loss, and what stopping depends on.
 
     Losses start at infinity and steps at 0. `training_flat` and `validation_flat` count the epochs since the mean loss
@@ -69,8 +68,7 @@ class Selection:
         return jnp.where(finite | (self.nonfinite_step > 0), self.nonfinite_step, step)
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """A run after `step` steps. `opt_state` covers only the parameters that are trained; `key` never changes."""
 
     step: Leaf

@@ -75,7 +75,7 @@ def _line(row: dict[str, Any]) -> str:
 def _board(folder: Path) -> Any:
     """TensorBoard's own writer on an emptied folder, which needs no TensorFlow; None where it is not installed."""
     try:
-        from tensorboard.summary import Writer as Board
+        from tensorboard.summary import Writer as Board  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     remove(folder)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mskjax import models, tasks
+from mskjax import tasks
 from mskjax.data.augment import Augmentation
 from mskjax.models.layers import BatchNorm
 from mskjax.tasks.segmentation import Segmentation
@@ -108,7 +108,7 @@ class Normalising(nn.Module):
     """Two BatchNorms, one called backbone and one called classifier."""
 
     @nn.compact
-    def __call__(self, image, *, train):
+    def __call__(self, image, *, train=False):
         image = BatchNorm(name="backbone")(image, train=train)
         return {"logits": BatchNorm(name="classifier")(image, train=train)[..., :1]}
 

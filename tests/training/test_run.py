@@ -1,0 +1,166 @@
+"""Whole runs in one process, on 8 simulated devices."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from configs import segmentation
+from mskjax.convert import load_variables
+from mskjax.data import batches
+from mskjax.data.dataset import read_dataset, write_dataset
+from mskjax.training import load_run, train
+from mskjax.training.writer import read_rows
+
+
+def small(folder, **changes):
+    config = segmentation.get_config("smoke")
+    config.update({"dataset": str(folder), "batch_size": 8, **changes})
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(squares, tmp_path_factory):
+    """The folder of a run of two epochs."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    train(small(squares), workdir)
+    return workdir
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of the finished run, to be changed."""
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_run_folder_holds_what_it_should(finished, squares):
+    names = {path.name for path in finished.iterdir()} - {"tensorboard"}
+    assert names == {
+        *("config.json", "provenance.json", "metrics.jsonl", "checkpoints", "best", "loss_curves.png", "DONE")
+    }
+    rows = read_rows(finished / "metrics.jsonl")
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4)]  # 10 examples, 8 at a time
+    provenance = json.loads((finished / "provenance.json").read_text())
+    assert provenance["dataset"]["sha256"] == read_dataset(squares).manifest["sha256"]
+    assert provenance["starts"][0]["versions"]["jax"] == jax.__version__
+    assert len(provenance["starts"][0]["devices"]) == 8
+    variables, metadata = load_variables(finished / "best" / "variables.safetensors")
+    assert json.loads(metadata["run"])["best_validation_loss"] == min(row["validation_loss"] for row in rows)
+    assert variables["params"]["classifier"]["logits"]["kernel"].shape[-1] == 1
+
+
+def test_a_finished_run_of_another_config_is_refused(run, squares):
+    with pytest.raises(ValueError, match=r"learning_rate 0.003, now 0.1.*task.window_hu 400.0, now 350"):
+        config = small(squares, learning_rate=0.1)
+        config.task.window_hu = 350.0
+        train(config, run)
+    assert (run / "DONE").exists()
+
+
+def test_a_run_of_another_dataset_is_refused(run, squares, tmp_path):
+    dataset = read_dataset(squares)
+    write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(sex="F"), {})
+    with pytest.raises(ValueError, match="another dataset"):
+        train(small(tmp_path / "other", epochs=3), run)
+
+
+def test_more_epochs_let_a_finished_run_go_on(run, squares, tmp_path):
+    train(small(squares, epochs=3), run)
+    assert [row["epoch"] for row in read_rows(run / "metrics.jsonl")] == [1, 2, 3]
+    assert json.loads((run / "DONE").read_text())["step"] == 6
+    assert [s["step"] for s in json.loads((run / "provenance.json").read_text())["starts"]] == [0, 4]
+
+
+def test_a_finished_run_without_checkpoints_is_not_overwritten(run, squares):
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(ValueError, match="checkpoints are gone"):
+        train(small(squares, epochs=3), run)
+
+
+def test_the_predictor_works_on_the_slices_own_grid(finished):
+    """Against the steps done by hand: fit, the network with the best weights, sigmoid, unfit."""
+    predictor = load_run(finished, batch_size=2)
+    rng = np.random.default_rng(0)
+    image_hu, spacing_mm = rng.integers(-200, 200, (3, 40, 50)).astype(np.int16), np.array([1.5, 1.0])
+    probability = predictor(image_hu, spacing_mm)
+    assert (probability.shape, probability.dtype) == ((3, 40, 50), np.float32)
+    assert 0 <= probability.min() < probability.max() <= 1
+    for i in range(3):
+        alone = predictor(image_hu[i : i + 1], spacing_mm)[0]
+        np.testing.assert_allclose(probability[i], alone, atol=1e-5)
+    square = batches.fit_image(image_hu[2], spacing_mm, 32)
+    values = np.asarray(predictor.forward(predictor.variables, square[None]))[0]
+    np.testing.assert_allclose(probability[2], batches.unfit(values, (40, 50), spacing_mm), atol=1e-5)
+    assert predictor(image_hu[:0], spacing_mm).shape == (0, 40, 50)
+
+
+def test_weights_of_a_finished_run_start_another(finished, squares, tmp_path):
+    """The backbone comes from the run and is frozen; the head is fresh and learns."""
+    config = small(squares, init_from=str(finished), fresh=("classifier/logits/.*",), epochs=1)
+    config.task.freeze = ("backbone/.*",)
+    train(config, tmp_path / "run")
+    (before, _), (after, _) = (
+        load_variables(f / "best" / "variables.safetensors") for f in (finished, tmp_path / "run")
+    )
+    for collection in ("params", "batch_stats"):
+        jax.tree.map(np.testing.assert_array_equal, before[collection]["backbone"], after[collection]["backbone"])
+    assert (before["params"]["classifier"]["conv"]["kernel"] != after["params"]["classifier"]["conv"]["kernel"]).any()
+    origin = json.loads((tmp_path / "run" / "provenance.json").read_text())["weights"]
+    assert origin["path"].startswith(str(finished))
+    assert len(origin["sha256"]) == 64
+
+
+def test_another_runs_checkpoint_is_gone_on_from(finished, squares, tmp_path):
+    train(small(squares, resume=str(finished), epochs=3, learning_rate=1e-4), tmp_path / "run")
+    assert [row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")] == [6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 6}, "batch size 6 is not divisible by 8 devices; use a multiple of 8"),
+        ({"devices": 9}, "9 devices are asked for, but there are 8"),
+        ({"dataset": ""}, "--config.dataset"),
+        ({"epochs": 0}, "config.epochs is 0"),
+        ({"init_from": "weights/fcn_resnet101.safetensors"}, "launch.convert --model=fcn_resnet101 --download"),
+        ({"init_from": "{squares}"}, "no finished run"),
+        ({"resume": "{nowhere}"}, "no checkpoint"),
+        ({"task": {"freeze": ("backbon/.*",)}}, r"'backbon/\.\*' matches no parameter"),
+        ({"task": {"freeze": (".*",)}}, "no parameter to train"),
+    ],
+)
+def test_refusals_leave_nothing_behind(changes, message, squares, tmp_path):
+    paths = {"squares": squares, "nowhere": tmp_path / "nowhere"}
+    changes = {name: value.format(**paths) if isinstance(value, str) else value for name, value in changes.items()}
+    with pytest.raises((ValueError, OSError), match=message):
+        train(small(squares, **changes), tmp_path / "run")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_checkpoint_of_another_network_is_refused(finished, squares, tmp_path):
+    config = small(squares, resume=str(finished))
+    config.task.model.width = 8
+    with pytest.raises(ValueError, match="does not fit this network"):
+        train(config, tmp_path / "run")
+
+
+def test_a_dataset_without_validation_is_refused(squares, tmp_path):
+    dataset = read_dataset(squares)
+    write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(split="train"), {})
+    with pytest.raises(ValueError, match="14 training and 0 validation slices"):
+        train(small(tmp_path / "other"), tmp_path / "run")
+
+
+def test_patients_in_both_splits_are_warned_of(squares, tmp_path, caplog):
+    from mskjax.training.examples import load
+    from mskjax.training.sharding import make_mesh
+
+    dataset = read_dataset(squares)
+    load(dataset, 32, 8, make_mesh())
+    assert not caplog.records
+    write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(patient_id="one"), {})
+    load(read_dataset(tmp_path / "other"), 32, 8, make_mesh())
+    assert "1 patients both train and validate" in caplog.text
