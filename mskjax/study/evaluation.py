@@ -8,12 +8,11 @@ import pandas as pd
 from absl import logging
 from jaxtyping import Bool
 from PIL import Image
-from tqdm import tqdm
 
 from mskjax.data.dataset import Dataset, Slices, read_dataset
 from mskjax.study import evaluation_folder, report
 from mskjax.study.overlays import draw_slice
-from mskjax.study.prediction import Predictor, load_predictor, predict_mask
+from mskjax.study.prediction import Predictor, load_predictor, predict_mask, progress
 from mskjax.study.summary import CASE_COLUMNS, score, summarise
 
 Masks = list[Bool[np.ndarray, "_ _"]]  # slices of a dataset differ in size
@@ -54,7 +53,7 @@ def evaluate(
 def _predict(predictor: Predictor, slices: Slices) -> Masks:
     """The mask of each case at its true size."""
     masks = []
-    for i in tqdm(range(len(slices)), desc="predict", unit="case", disable=None):
+    for i in progress(range(len(slices)), "case"):
         image_hu, _, spacing_mm = slices.case(i)
         masks.append(predict_mask(predictor, image_hu, spacing_mm))
     return masks

@@ -1,10 +1,13 @@
 """Masks of slices by a trained run."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from jaxtyping import Bool, Float, Int16
+from tqdm import tqdm
 
 Predictor = Callable[[Int16[np.ndarray, "n h w"], Float[np.ndarray, "2"]], Float[np.ndarray, "n h w"]]
 THRESHOLD = 0.5  # of the sigmoid's output (study A)
@@ -29,3 +32,14 @@ def predict_mask(
     if not np.isfinite(probability).all():
         raise ValueError("the run predicts values that are no numbers; its weights are damaged, so train it again")
     return probability > THRESHOLD
+
+
+def progress(items: range, unit: str) -> Iterator[int]:
+    """The items of a range, with a bar on a terminal and at most ten plain lines elsewhere."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc="predict", unit=unit)
+        return
+    for done, item in enumerate(items, start=1):
+        yield item
+        if 10 * done // len(items) > 10 * (done - 1) // len(items):
+            logging.info("predicted %d of %d %ss", done, len(items), unit)

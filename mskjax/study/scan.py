@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int16
-from tqdm import tqdm
 
 from mskjax.data import read_image, read_mask
 from mskjax.data.dicom import read_series
@@ -14,7 +13,7 @@ from mskjax.data.orientation import tilt_degrees, to_axial
 from mskjax.data.volumes import is_volume
 from mskjax.study import scan_folder
 from mskjax.study.measurement import Measurement, Options, measure_slices
-from mskjax.study.prediction import Predictor, load_predictor, predict_mask
+from mskjax.study.prediction import Predictor, load_predictor, predict_mask, progress
 
 
 def measure_scan(
@@ -87,6 +86,6 @@ def _predict(
     predictor: Predictor, image_hu: Int16[np.ndarray, "d h w"], spacing_mm: Float[np.ndarray, "3"], chosen: range
 ) -> Bool[np.ndarray, "d h w"]:
     muscle = np.zeros(image_hu.shape, bool)
-    for k in tqdm(chosen, desc="predict", unit="slice", disable=None):
+    for k in progress(chosen, "slice"):
         muscle[k] = predict_mask(predictor, image_hu[k], spacing_mm[1:])
     return muscle
