@@ -24,7 +24,7 @@ def download(entry: Entry, folder: str | Path = FOLDER) -> Path:
     digest = sha256(path)
     record = path.with_name(f"{path.name}.sha256")
     recorded = record.read_text()[:64] if record.exists() else ""
-    if unlike := [known for known in (entry.known_digits, recorded) if not digest.startswith(known)]:
+    if wrong := [known for known in (entry.known_digits, recorded) if not digest.startswith(known)]:
         raise ValueError(
             f"{path} has the SHA-256 {digest} instead of {unlike[0]}; delete it and {record} and try again"
         )
