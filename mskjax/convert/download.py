@@ -25,9 +25,7 @@ def download(entry: Entry, folder: str | Path = FOLDER) -> Path:
     record = path.with_name(f"{path.name}.sha256")
     recorded = record.read_text()[:64] if record.exists() else ""
     if wrong := [known for known in (entry.known_digits, recorded) if not digest.startswith(known)]:
-        raise ValueError(
-            f"{path} has the SHA-256 {digest} instead of {unlike[0]}; delete it and {record} and try again"
-        )
+        raise ValueError(f"{path} has the SHA-256 {digest} instead of {wrong[0]}; delete it and {record} and try again")
     if not record.exists():
         with atomic_path(record) as written:
             written.write_text(f"{digest}  {path.name}\n")
