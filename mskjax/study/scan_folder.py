@@ -23,12 +23,13 @@ from pydicom import Dataset
 import mskjax
 from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_axial
 from mskjax.data.writing import write_mask, write_seg
-from mskjax.files import atomic_path, remove, write_json
+from mskjax.files import atomic_path, remove, sha256, write_json
 from mskjax.measure import bone
 from mskjax.study.measurement import Measurement
 from mskjax.study.overlays import draw_slice, montage
 
 COLUMNS: tuple[str, ...] = ("slice_index", "sma_cm2", "smd_hu", "smi_cm2_m2")
+OUTPUTS = ("measurements.csv", "measurements.json", "mask.nii.gz", "mask.dcm", "overlay.png")
 MAX_TILES = 64
 MONTAGE_PX = 2400
 MM3_PER_CM3 = 1000
@@ -43,8 +44,10 @@ def write(
     `sources` are the headers of the scan's slices where it is DICOM; `run` is what predicted the mask, if one did.
     """
     mask = from_axial(measurement.mask, scan)
-    # The DICOM object first: it asks the most of the scan, and a refusal should leave nothing behind.
-    remove(output / "mask.dcm")
+    # The figures of a former measurement must never stand beside the mask of another.
+    for name in OUTPUTS:
+        remove(output / name)
+    # The DICOM object first: it asks the most of the scan, and where it is refused nothing else is written.
     if sources:
         algorithm = None if run is None else f"mskjax {mskjax.__version__}"
         write_seg(output / "mask.dcm", sitk.GetArrayFromImage(mask), sources, algorithm)
@@ -67,9 +70,9 @@ def overlay(scan: sitk.Image, measurement: Measurement) -> Image.Image:
     pictures = []
     for row in shown:
         k = row["slice_index"]
-        caption = f"slice {k}   SMA {row['sma_cm2']:.1f} cm²   SMD {row['smd_hu']:.1f} HU"
+        found = f"SMA {row['sma_cm2']:.1f} cm²   SMD {row['smd_hu']:.1f} HU" if row["sma_cm2"] > 0 else "no muscle"
         outlined = {"measured muscle": measurement.mask[k]}
-        pictures.append(draw_slice(image_hu[k], spacing_mm[1:], outlined, [caption], side_px))
+        pictures.append(draw_slice(image_hu[k], spacing_mm[1:], outlined, [f"slice {k}   {found}"], side_px))
     return montage(pictures)
 
 
@@ -102,6 +105,7 @@ def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | N
     return {
         "mskjax": mskjax.__version__,
         "mask": "given" if run is None else "predicted",
+        "weights_sha256": _weights_sha256(run),
         "bone": {
             "cut_out": options.remove_bone,
             "looked_for_in": measurement.bone_removal,
@@ -119,6 +123,11 @@ def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | N
             for row in measurement.rows
         ],
     }
+
+
+def _weights_sha256(run: str | Path | None) -> str | None:
+    weights = None if run is None else Path(run) / "best" / "variables.safetensors"
+    return sha256(weights) if weights and weights.is_file() else None
 
 
 def _finite(row: dict[str, Any], missing: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import csv
 import gzip
+import hashlib
 import json
 import subprocess
 import sys
@@ -125,8 +126,14 @@ def test_a_run_predicts_only_the_chosen_slices_and_loses_bone(nifti, tmp_path):
     result = measure_scan(nifti, tmp_path / "out", run="run", slices="3:5", predictor=predictor)
     assert asked == [1, 0]
     assert [row["sma_cm2"] for row in result.rows] == pytest.approx([AREA - 6 * PIXEL_CM2, AREA])
-    kept = measure_scan(nifti, tmp_path / "out", run="run", slices="3", remove_bone=False, predictor=predictor)
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    (tmp_path / "run" / "best" / "variables.safetensors").write_bytes(b"weights")
+    run = tmp_path / "run"
+    kept = measure_scan(nifti, tmp_path / "out", run=run, slices="3", remove_bone=False, predictor=predictor)
     assert kept.rows[0]["sma_cm2"] == pytest.approx(AREA)
+    described = json.loads((tmp_path / "out" / "measurements.json").read_text())
+    assert described["mask"] == "predicted"
+    assert described["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
 
 
 @pytest.mark.parametrize("flips", [(), (0,), (1,), (2,), (0, 1), (0, 1, 2)])
