@@ -31,9 +31,6 @@ _EDITION = "1"
 _DETACHED = (".mhd", ".nhdr", ".hdr")
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 
-# Slices of one scan come one after another, in rows of a CSV; the scan is read once for them.
-_read_image, _read_mask = lru_cache(maxsize=1)(read_image), read_mask
-
 
 @dataclass(frozen=True)
 class Case:
@@ -75,7 +72,7 @@ def read(pair: Pair, key: bytes) -> Case:
     """The case of a pair; `ValueError` or `OSError` says in one sentence why there is none."""
     if pair.image.suffix.lower() in BITMAPS:
         raise ValueError(f"{pair.image} is a bitmap and has no HU, spacing or position; give the CT slice itself")
-    image = _read_image(pair.image, pair.series)
+    image = _read_image(pair.image, pair.series, tuple(_states(pair.image)))
     mask, _ = to_axial(_mask(pair, image))
     image_hu, spacing_mm = to_axial(image)
     chosen = _choose(pair, image, mask)
@@ -87,6 +84,13 @@ def read(pair: Pair, key: bytes) -> Case:
         source_index=[source_index(image, k) for k in chosen],
         about=_about(pair, key),
     )
+
+
+@lru_cache(maxsize=1)
+def _read_image(path: Path, series: str | None, states: tuple[tuple[str, int, int], ...]) -> sitk.Image:
+    """The image, read once for the rows of a CSV that take its slices one after another; `states` tell a changed file."""
+    del states
+    return read_image(path, series)
 
 
 def _mask(pair: Pair, image: sitk.Image) -> sitk.Image:

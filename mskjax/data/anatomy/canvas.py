@@ -106,9 +106,9 @@ class Waves:
 
     def __call__(self, x: Float[np.ndarray, " w"], y: Float[np.ndarray, " h"], z: float) -> Float32[np.ndarray, "h w"]:
         """The field on the grid of the points x and y (mm) at height z."""
-        # cos(a + b) over a grid of a and b is two products of small matrices, far cheaper than a cosine a pixel.
+        # cos(a + b) over a grid of a and b is a product of two small matrices, far cheaper than a cosine a pixel.
         kx, ky, kz = self.rad_per_mm.T
         a = np.outer(kx, x).astype(np.float32)
         b = (np.outer(ky, y) + (kz * z + self.phase)[:, None]).astype(np.float32)
-        values = np.cos(b).T @ np.cos(a) - np.sin(b).T @ np.sin(a)
+        values = np.concatenate([np.cos(b), -np.sin(b)]).T @ np.concatenate([np.cos(a), np.sin(a)])
         return values * np.float32(np.sqrt(2 / len(self.phase)))
