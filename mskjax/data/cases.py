@@ -88,7 +88,7 @@ def read(pair: Pair, key: bytes) -> Case:
 
 @lru_cache(maxsize=1)
 def _read_image(path: Path, series: str | None, states: tuple[tuple[str, int, int], ...]) -> sitk.Image:
-    """The image, read once for the rows of a CSV that take its slices one after another; `states` tell a changed file."""
+    """The image, read once for all rows of a CSV that take its slices in turn; `states` tell a file that changed."""
     del states
     return read_image(path, series)
 
