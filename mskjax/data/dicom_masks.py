@@ -40,10 +40,9 @@ def read_seg(
     """
     require_same_frame(header.get("FrameOfReferenceUID"), like, path)
     require_whole(header, NEEDED, path)
-    if len(header.PerFrameFunctionalGroupsSequence) != header.NumberOfFrames:
-        raise OSError(
-            f"{path} describes {len(header.PerFrameFunctionalGroupsSequence)} of {header.NumberOfFrames} frames"
-        )
+    described = len(header.PerFrameFunctionalGroupsSequence)
+    if described != header.NumberOfFrames:
+        raise OSError(f"{path} describes {described} of its {header.NumberOfFrames} frames; export it again")
     names = {int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in header.SegmentSequence if s.SegmentNumber}
     chosen = choose(label, names, path)
     labelmap = header.SegmentationType == "LABELMAP"

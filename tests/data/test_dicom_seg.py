@@ -157,15 +157,16 @@ def test_a_frame_on_no_slice_is_refused(tmp_path, series, like):
 
 @pytest.mark.parametrize("what", ["half a pixel aside", "pixels of twice the size", "turned by 10 degrees"])
 def test_frames_on_other_pixels_are_refused(tmp_path, series, like, what):
-    positions_mm, orientation, spacing_mm = plane_positions(4, SPACING_MM), AXIAL, SPACING_MM
+    positions_mm, orientation, spacing_mm, segment = plane_positions(4, SPACING_MM), AXIAL, SPACING_MM, MUSCLE.copy()
     if what == "half a pixel aside":
         positions_mm[:, 0] += 0.4
     elif what == "pixels of twice the size":
         spacing_mm = (5.0, 1.8, 1.6)
+        segment[:, 5:] = segment[:, :, 3:] = False  # what is left would fall within the slice
     else:
         c, s = np.cos(np.radians(10)), np.sin(np.radians(10))
         orientation = (c, s, 0.0, -s, c, 0.0)
-    path = write_seg(tmp_path / "seg.dcm", series, MUSCLE, **placed(positions_mm, orientation, spacing_mm))
+    path = write_seg(tmp_path / "seg.dcm", series, segment, **placed(positions_mm, orientation, spacing_mm))
     with pytest.raises(ValueError, match="or on other pixels"):
         read_mask(path, like)
 
@@ -192,8 +193,21 @@ def test_a_segmentation_without_geometry_is_refused(tmp_path, series, like):
         read_mask(path, like)
 
 
-def test_a_segmentation_cut_short_anywhere_is_refused(tmp_path, series, like):
-    whole = write_seg(tmp_path / "seg.dcm", series, MUSCLE).read_bytes()
+def test_a_segmentation_that_describes_fewer_frames_than_it_has_is_refused(tmp_path, series, like):
+    path = write_seg(tmp_path / "seg.dcm", series, MUSCLE)
+    edit(path, NumberOfFrames=4)
+    with pytest.raises(OSError, match="describes 3 of its 4 frames; export it again"):
+        read_mask(path, like)
+
+
+@pytest.mark.parametrize("open_ended", [False, True])
+def test_a_segmentation_cut_short_anywhere_is_refused(tmp_path, series, like, open_ended):
+    path = write_seg(tmp_path / "seg.dcm", series, MUSCLE)
+    header = pydicom.dcmread(path)
+    for element in header:  # sequences of stated length and those that end with a delimiter
+        element.is_undefined_length = open_ended and element.VR == "SQ"
+    header.save_as(path)
+    whole = path.read_bytes()
     for kept in range(200, len(whole) - 1, 97):
         (tmp_path / "cut.dcm").write_bytes(whole[:kept])
         with pytest.raises(OSError, match=r"cut\.dcm"):
