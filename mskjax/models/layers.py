@@ -26,7 +26,7 @@ def parameter_dtype(dtype: Any) -> Any:
 class Conv(nn.Module):
     """A square 2-D convolution, padded on all sides by dilation * (size - 1) / 2 as in torchvision.
 
-    A 1x1 kernel is applied as a matrix product: XLA's CPU backend takes a fifth of the time for its gradients, and on
+    A 1x1 kernel is applied as a matrix product: XLA's CPU backend takes a quarter of the time for its gradients, and on
     GPU and TPU the two are the same.
     """
 
