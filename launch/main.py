@@ -1,5 +1,6 @@
 """What all launch scripts share: `--help` with the script's examples, one-sentence errors, and the exit status."""
 
+import logging as standard_logging
 import sys
 from collections.abc import Callable
 
@@ -14,6 +15,9 @@ def run(main: Callable[[], int | None]) -> None:
     """
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
+    # At the information level jax reports each accelerator that the machine lacks, and highdicom the UIDs that it copies.
+    for chatty in ("jax", "highdicom", "pydicom"):
+        standard_logging.getLogger(chatty).setLevel(standard_logging.WARNING)
     app.run(lambda arguments: sys.exit(_guarded(main, arguments[1:])), flags_parser=_parse)
 
 
