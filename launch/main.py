@@ -15,7 +15,7 @@ def run(main: Callable[[], int | None]) -> None:
     """
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
-    # At the information level jax reports each accelerator that the machine lacks, and highdicom the UIDs that it copies.
+    # At the information level jax reports each accelerator that the machine lacks, highdicom the UIDs that it copies.
     for chatty in ("jax", "highdicom", "pydicom"):
         standard_logging.getLogger(chatty).setLevel(standard_logging.WARNING)
     app.run(lambda arguments: sys.exit(_guarded(main, arguments[1:])), flags_parser=_parse)

@@ -4,7 +4,7 @@
     python -m launch.prepare --images='cohort/*/ct' --masks='cohort/*/muscle.nii.gz' --slices=largest --output=DATASET
     python -m launch.prepare --cases=cases.csv --output=DATASET
     python -m launch.prepare --images=CTS --masks=MASKS --level_mask=SPINES --level_label=29 --output=DATASET
-    python -m launch.prepare --phantom=40 --output=DATASET
+    python -m launch.prepare --phantom=40 --output=DATASET     # the scans themselves go to DATASET/phantoms
 
 Images are DICOM series (a folder each), single DICOM slices, NIfTI or NRRD; masks NIfTI, NRRD, DICOM SEG or RTSTRUCT.
 Folders and globs are matched by file name. A CSV has a row a case: image, mask, and any of case_id, patient_id, slice
@@ -46,11 +46,11 @@ def main() -> int:
 
     shares = prepare.Shares(VALIDATION.value, TEST.value, SEED.value)
     if PHANTOM.value:
-        prepare.prepare_phantoms(PHANTOM.value, OUTPUT.value, SIZE.value, SEED.value, shares)
-        return 0
-    what = (IMAGES, MASKS, CASES, SLICES, LABEL, LEVEL_MASK, LEVEL_LABEL)
-    found, failed = prepare.collect(*(flag.value for flag in what))
-    failed |= prepare.prepare(found, OUTPUT.value, shares)
+        failed = prepare.prepare_phantoms(PHANTOM.value, OUTPUT.value, SIZE.value, SEED.value, shares)
+    else:
+        flagged = (IMAGES, MASKS, CASES, SLICES, LABEL, LEVEL_MASK, LEVEL_LABEL)
+        found, failed = prepare.collect(*(flag.value for flag in flagged))
+        failed |= prepare.prepare(found, OUTPUT.value, shares)
     for name, why in failed.items():
         logging.error("failed: %s: %s", name, why)
     return 1 if failed else 0

@@ -60,12 +60,13 @@ def volumes(
     size: tuple[int, int, int] = (104, 128, 128),
     spacing_mm: Sequence[Real] = (3.0, 3.2, 3.2),
     seed: int = 0,
+    first: int = 0,
 ) -> Phantom:
     """`count` volumes of `size` voxels (slices, rows, columns), which at the default size reach from S1 to T11.
 
-    A smaller field shows the part around the middle of that range.
+    A smaller field shows the part around the middle of that range. The patients are those from index `first` on.
     """
-    patients, generators = _patients(count, seed)
+    patients, generators = _patients(count, seed, first)
     scans = []
     for patient, rng in zip(patients, generators, strict=True):
         middle = (patient.z_mm(-3.4) + patient.z_mm(4.4)) / 2
@@ -75,10 +76,10 @@ def volumes(
     return _phantom(patients, image_hu, labels, np.tile(np.array(spacing_mm, np.float64), (count, 1)))
 
 
-def _patients(count: int, seed: int) -> tuple[list[Patient], list[np.random.Generator]]:
+def _patients(count: int, seed: int, first: int = 0) -> tuple[list[Patient], list[np.random.Generator]]:
     if count < 1:
         raise ValueError(f"{count} phantom patients were asked for; ask for 1 or more")
-    generators = [np.random.default_rng([seed, i]) for i in range(count)]
+    generators = [np.random.default_rng([seed, first + i]) for i in range(count)]
     return [draw(rng) for rng in generators], generators
 
 

@@ -20,11 +20,12 @@ import pandas as pd
 from absl import logging
 from tqdm import tqdm
 
-from mskjax.data import cases, phantom, pseudonyms, splits
+from mskjax.data import cases, pseudonyms, splits
 from mskjax.data.case_table import read_table
 from mskjax.data.cases import Case
 from mskjax.data.dataset import Slices, stack, write_dataset
 from mskjax.data.pairs import Pair, match
+from mskjax.data.phantom_scans import write_scans
 from mskjax.files import read_json, remove, sha256
 
 
@@ -84,7 +85,7 @@ def prepare(pairs: Sequence[Pair], output: str | Path, shares: Shares = _DEFAULT
             failed[" ".join(filter(None, (str(pair.image), pair.case_id)))] = " ".join(str(error).split())
     if good:
         table = _table(pairs, good, _splits(pairs, good, shares))
-        made_by = _made_by("pairs", vars(shares), [prints[i] for i in good])
+        made_by = _made_by(vars(shares), [prints[i] for i in good])
         _write(output, good, table, made_by | {"failed": len(failed)})
         _forget(output / "prepared", set(prints.values()))
     return failed
@@ -92,21 +93,12 @@ def prepare(pairs: Sequence[Pair], output: str | Path, shares: Shares = _DEFAULT
 
 def prepare_phantoms(
     count: int, output: str | Path, size: int = 256, seed: int = 0, shares: Shares = _DEFAULT_SHARES
-) -> None:
-    """Writes a dataset of `count` phantom patients, a slice of `size` x `size` pixels each; `seed` draws them."""
-    made_by = _made_by("phantom", vars(shares) | {"count": count, "size": size, "phantom_seed": seed}, [])
-    if _is_current(Path(output), made_by):
-        return
-    scans = phantom.slices(count, size, seed)
-    ids = [f"phantom_{i:04d}" for i in range(count)]
-    about = {name: getattr(scans, name) for name in ("sex", "age_years", "height_m", "weight_kg")}
-    split = splits.assign(ids, [""] * count, **vars(shares))
-    table = pd.DataFrame(
-        {"case_id": ids, "patient_id": ids, "slice_index": 0, "source_index": 0, **about, "split": split}
-    )
-    slices = stack(list(scans.image_hu), list(scans.mask), scans.spacing_mm, ids)
-    write_dataset(output, slices, table, {"made_by": made_by})
-    logging.info("%s: %d phantoms", output, count)
+) -> dict[str, str]:
+    """Prepares `count` phantom patients, a slice of `size` x `size` pixels each, which are written to output/phantoms.
+
+    `seed` draws them. Returns the failed ones as `prepare` does.
+    """
+    return prepare(read_table(write_scans(Path(output) / "phantoms", count, size, seed)), output, shares)
 
 
 def _progress(pairs: Sequence[Pair]) -> Iterator[Pair]:
@@ -164,10 +156,10 @@ def _slices(good: dict[int, Case], case_id: list[str]) -> Slices:
     return stack(images, masks, spacing_mm, case_id)
 
 
-def _made_by(source: str, options: dict[str, Any], prints: list[str]) -> dict[str, Any]:
+def _made_by(options: dict[str, Any], prints: list[str]) -> dict[str, Any]:
     """What dataset.json says of a dataset's making; `inputs` stands for all files read."""
     inputs = hash_of(json.dumps(prints).encode()).hexdigest()
-    program = {"program": "mskjax.prepare", "version": version("mskjax"), "source": source}
+    program = {"program": "mskjax.prepare", "version": version("mskjax")}
     return program | {"options": options, "inputs": inputs}
 
 

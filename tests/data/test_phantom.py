@@ -204,3 +204,12 @@ def test_random_fields_are_standard_and_smooth():
     k = waves.rad_per_mm
     expected = np.sqrt(2 / 200) * np.cos(k[:, 0] * x[7] + k[:, 1] * x[3] + k[:, 2] * 0.5 + waves.phase).sum()
     assert near[3, 7] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_volume_of_a_later_patient_is_the_same_alone():
+    pair, alone = (
+        phantom.volumes(2, (1, 32, 32), (3.0, 12.0, 12.0)),
+        phantom.volumes(1, (1, 32, 32), (3.0, 12.0, 12.0), first=1),
+    )
+    np.testing.assert_array_equal(pair.image_hu[1], alone.image_hu[0])
+    assert not np.array_equal(pair.image_hu[0], alone.image_hu[0])

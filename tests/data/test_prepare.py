@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from absl import flags
 from dicom_files import PATIENT, body_hu, write_series
 
-from mskjax.data import cases, prepare, pseudonyms, splits
+from mskjax.data import cases, phantom, phantom_scans, prepare, pseudonyms, splits
 from mskjax.data.case_table import read_table
 from mskjax.data.dataset import read_dataset
 from mskjax.data.pairs import Pair, match
@@ -376,10 +376,14 @@ def test_failed_cases_keep_their_place_in_the_split(cohort):
     assert list(whole["split"])[4:] == list(part["split"])
 
 
-def test_phantoms_become_a_dataset(tmp_path):
+def test_phantoms_become_a_dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom_scans, "_write_volume", lambda *_: None)  # takes seconds
     prepare.prepare_phantoms(5, tmp_path / "out", 64, shares=prepare.Shares(0.2, 0.2))
     dataset = read_dataset(tmp_path / "out")
-    assert dataset.slices.image_hu.shape == (5, 64, 64)
+    drawn = phantom.slices(5, 64)
+    np.testing.assert_array_equal(dataset.slices.image_hu, drawn.image_hu)
+    np.testing.assert_array_equal(dataset.slices.mask, drawn.mask)
+    np.testing.assert_allclose(dataset.slices.spacing_mm, drawn.spacing_mm, rtol=1e-6)
     assert dataset.manifest["counts"] == {"slices": 5, "patients": 5, "train": 3, "validation": 1, "test": 1}
     assert dataset.cases["height_m"].between(1.4, 2.1).all()
     written = (tmp_path / "out/slices.npz").stat().st_mtime_ns

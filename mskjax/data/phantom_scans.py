@@ -1,0 +1,63 @@
+"""Phantom patients as files, so that they are prepared, trained on and measured just as real scans are.
+
+FOLDER/images/phantom_0000.nii.gz ...   one L3 slice a patient
+FOLDER/masks/phantom_0000.nii.gz ...    its muscle
+FOLDER/cases.csv                        both, with sex, age, height and weight
+FOLDER/scan.nii.gz, scan_mask.nii.gz    a whole volume of one further patient, whom no network has seen
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from absl import logging
+from jaxtyping import Float64, Integer
+
+from mskjax.data import phantom
+from mskjax.data.writing import write_mask
+from mskjax.files import atomic_path, read_json, remove, write_json
+
+
+def write_scans(folder: str | Path, count: int, size: int = 256, seed: int = 0) -> Path:
+    """Writes `count` patients' slices of `size` x `size` pixels and one volume; the path of the table of cases.
+
+    Files that the same arguments once wrote are left as they are.
+    """
+    folder = Path(folder)
+    table, receipt = folder / "cases.csv", folder / "phantoms.json"
+    arguments = {"count": count, "size": size, "seed": seed}
+    if receipt.is_file() and read_json(receipt) == arguments:
+        return table
+    logging.info("drawing %d phantom patients", count)
+    remove(folder)
+    patients = phantom.slices(count, size, seed)
+    ids = [f"phantom_{i:04d}" for i in range(count)]
+    for i, case_id in enumerate(ids):
+        spacing_mm = np.array([1.0, *patients.spacing_mm[i]])
+        _write(folder / "images" / f"{case_id}.nii.gz", patients.image_hu[i][None], spacing_mm)
+        _write(folder / "masks" / f"{case_id}.nii.gz", patients.mask[i][None], spacing_mm)
+    _write_volume(folder, count, seed)
+    about = {name: getattr(patients, name) for name in ("sex", "age_years", "height_m", "weight_kg")}
+    files = {column: [f"{column}s/{case_id}.nii.gz" for case_id in ids] for column in ("image", "mask")}
+    with atomic_path(table) as written:
+        pd.DataFrame({"case_id": ids, "patient_id": ids, **files, **about}).to_csv(written, index=False)
+    write_json(receipt, arguments)
+    return table
+
+
+def _write_volume(folder: Path, index: int, seed: int) -> None:
+    patient = phantom.volumes(1, seed=seed, first=index)
+    _write(folder / "scan.nii.gz", patient.image_hu[0], patient.spacing_mm[0])
+    _write(folder / "scan_mask.nii.gz", patient.mask[0], patient.spacing_mm[0])
+
+
+def _write(path: Path, array: Integer[np.ndarray, "d h w"], spacing_mm: Float64[np.ndarray, "3"]) -> None:
+    """Writes an array of `mskjax.data`'s orientation, which is ITK's own with the identity as direction."""
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing([float(size) for size in spacing_mm[::-1]])
+    if array.dtype == np.uint8:
+        write_mask(path, image)
+        return
+    with atomic_path(path) as written:
+        sitk.WriteImage(image, str(written), useCompression=True)
