@@ -18,25 +18,35 @@ KEPT = 2
 
 
 def _is_told(record: logging.LogRecord) -> bool:
-    """Whether a message is for the user: orbax logs some twenty lines a checkpoint."""
-    return record.levelno >= logging.WARNING or "orbax" not in Path(record.pathname).parts
+    """Whether a message is for the user: orbax logs some twenty lines a checkpoint, and warns of its own options."""
+    return record.levelno >= logging.ERROR or "orbax" not in Path(record.pathname).parts
 
 
 absl.logging.get_absl_logger().addFilter(_is_told)
 
 
 class Checkpoints:
-    """The checkpoints in a folder, to be used in a `with` block; one is due `interval_s` seconds after the last."""
+    """The checkpoints in a folder, to be used in a `with` block; one is due `interval_s` seconds after the last.
 
-    def __init__(self, folder: str | Path, interval_s: float = 600.0):
+    `read_only` leaves a folder, in which another process may write, as it is; `FileNotFoundError` if it is missing.
+    """
+
+    def __init__(self, folder: str | Path, interval_s: float = 600.0, read_only: bool = False):
+        if read_only and not Path(folder).is_dir():
+            raise FileNotFoundError(f"{folder} is missing: there is no checkpoint to go on from")
         self._folder = Path(folder).absolute()
         self._interval_s = interval_s
         self._last_s = time.monotonic()
         # Saving waits until the files are complete: what is reported as saved survives a kill.
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=KEPT, enable_async_checkpointing=False, cleanup_tmp_directories=True
+            max_to_keep=KEPT,
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
         )
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._manager = ocp.CheckpointManager(
+            self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -65,15 +75,18 @@ class Checkpoints:
         Raises `FileNotFoundError` where there is no checkpoint and `ValueError` where it does not fit `like`.
         """
         if self.latest_step is None:
-            raise FileNotFoundError(f"{self._folder} holds no checkpoint to resume from")
-        try:
-            plain: Any = self._manager.restore(self.latest_step, args=ocp.args.StandardRestore(_plain(like)))
-        except ValueError as error:
-            reason = str(error).strip().splitlines()[0][:200]
+            raise FileNotFoundError(f"{self._folder} holds no checkpoint to go on from")
+        plain = _plain(like)
+        # Checked first: orbax finds an unlike shape in the midst of reading, and leaves the other reads hanging.
+        saved, wanted = _shapes(self._manager.item_metadata(self.latest_step)), _shapes(plain)
+        unlike = sorted(name for name in saved.keys() | wanted.keys() if saved.get(name) != wanted.get(name))
+        for name in unlike[:1]:
             raise ValueError(
-                f"{self._folder / str(self.latest_step)} does not fit this network and optimiser: {reason}"
-            ) from error
-        return plain.replace(key=jax.random.wrap_key_data(plain.key))
+                f"{self._folder / str(self.latest_step)} is of another network or optimiser: {len(unlike)} arrays "
+                f"differ, as {name} {saved.get(name, 'absent')}, here {wanted.get(name, 'absent')}"
+            )
+        restored: Any = self._manager.restore(self.latest_step, args=ocp.args.StandardRestore(plain))
+        return restored.replace(key=jax.random.wrap_key_data(restored.key))
 
 
 def _plain(state: TrainState) -> Any:
@@ -82,3 +95,9 @@ def _plain(state: TrainState) -> Any:
         data = jax.eval_shape(jax.random.key_data, state.key)
         return state.replace(key=jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=state.key.sharding))
     return state.replace(key=jax.random.key_data(state.key))
+
+
+def _shapes(state: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of a state, or of orbax's description of one, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(getattr(state, "tree", state))
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}

@@ -5,7 +5,7 @@ run/  config.json, provenance.json, metrics.jsonl, tensorboard/, checkpoints/<st
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def _train(config: dict[str, Any], workdir: Path, dataset: Dataset, checkpoints:
     remove(workdir / "DONE")
     origin = {"path": config["dataset"], "sha256": dataset.manifest["sha256"]}
     provenance.record(workdir, config, origin, None if step else weight_record(config), step)
-    _announce(state, examples, mesh, step)
+    _announce(state, task.freeze, examples, mesh, step)
     schedule = Schedule(*(config[name] for name in ("seed", "learning_rate", "epochs", "patience")))
     with (
         Writer(workdir, step) as writer,
@@ -104,12 +104,12 @@ def _is_done(workdir: Path, config: dict[str, Any]) -> bool:
     return False
 
 
-def _announce(state: TrainState, examples: Examples, mesh: Mesh, step: int) -> None:
-    trained = sum(leaf.size for leaf in state.opt_state.mu.values())
+def _announce(state: TrainState, freeze: Sequence[str], examples: Examples, mesh: Mesh, step: int) -> None:
+    trained, _ = optim.split(state.params, freeze)
     logging.info(
         "%s parameters, %s of them trained; %d training and %d validation slices of %dx%d, %d steps an epoch; %s",
         f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
-        f"{trained:,}",
+        f"{sum(leaf.size for leaf in trained.values()):,}",
         len(examples.train),
         int(examples.weights.sum()),
         *examples.arrays["image_hu"].shape[1:],

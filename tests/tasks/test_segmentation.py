@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mskjax import tasks
+from mskjax import models, tasks
 from mskjax.data.augment import Augmentation
 from mskjax.models.layers import BatchNorm
 from mskjax.tasks.segmentation import Segmentation
@@ -121,6 +121,17 @@ def test_frozen_batch_norm_keeps_its_statistics(batch, freeze, moved):
     _, (after, _) = task.loss(params, model_state, batch, jax.random.key(0))
     before, after = model_state["batch_stats"], after["batch_stats"]
     assert [name for name in sorted(before) if (before[name]["mean"] != after[name]["mean"]).any()] == moved
+
+
+def test_bfloat16_computes_in_it_and_keeps_the_rest_in_float32(batch):
+    module = models.build("fcn_resnet101", num_classes=1, stage_sizes=(1, 1, 1, 1), width=4, dtype=jnp.bfloat16)
+    task = Segmentation(module, STILL)
+    params, model_state = task.init(jax.random.key(0), batch)
+    outputs = jax.eval_shape(lambda: module.apply({"params": params, **model_state}, jnp.zeros((1, 32, 32, 3))))
+    assert outputs["layer3"].dtype == jnp.bfloat16
+    step = jax.value_and_grad(task.loss, has_aux=True)
+    (loss, (after, _)), gradient = jax.eval_shape(step, params, model_state, batch, jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves((loss, after, gradient))} == {jnp.dtype("float32")}
 
 
 CONFIG = {

@@ -138,12 +138,13 @@ def test_refusals_leave_nothing_behind(changes, message, squares, tmp_path):
     with pytest.raises((ValueError, OSError), match=message):
         train(small(squares, **changes), tmp_path / "run")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_checkpoint_of_another_network_is_refused(finished, squares, tmp_path):
     config = small(squares, resume=str(finished))
     config.task.model.width = 8
-    with pytest.raises(ValueError, match="does not fit this network"):
+    with pytest.raises(ValueError, match=r"another network.*\(4,\), here \(8,\)"):
         train(config, tmp_path / "run")
 
 
