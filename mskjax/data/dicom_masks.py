@@ -19,10 +19,8 @@ from pydicom.pixels.utils import iter_pixels
 
 from mskjax.data.grids import Lattice, place
 from mskjax.data.labels import Label, choose
-from mskjax.data.planes import lookup
+from mskjax.data.planes import ITK_KEYS, lookup
 
-# The names under which ITK keeps these DICOM elements with an image.
-FRAME_OF_REFERENCE, SERIES = "0020|0052", "0020|000e"
 UNDEFINED_LENGTH = 0xFFFFFFFF
 NEEDED = (
     *("NumberOfFrames", "Rows", "Columns", "BitsAllocated", "SegmentationType"),
@@ -76,7 +74,8 @@ def require_whole(header: pydicom.Dataset, needed: Iterable[str], path: str | Pa
 
 def require_same_frame(uid: str | None, like: sitk.Image, path: str | Path) -> None:
     """Raises `ValueError` where both the mask's and the image's frame of reference are known and differ."""
-    own = like.GetMetaData(FRAME_OF_REFERENCE).strip() if like.HasMetaDataKey(FRAME_OF_REFERENCE) else ""
+    key = ITK_KEYS["FrameOfReferenceUID"]
+    own = like.GetMetaData(key).strip() if like.HasMetaDataKey(key) else ""
     if uid and own and uid != own:
         raise ValueError(
             f"{path} has its positions in frame of reference {uid} and the image in {own}, so they cannot be compared; "
@@ -86,7 +85,8 @@ def require_same_frame(uid: str | None, like: sitk.Image, path: str | Path) -> N
 
 def warn_of_other_series(uids: list[str], like: sitk.Image, path: str | Path) -> None:
     """Logs where a mask names the series it was drawn on and the image is known to be another one."""
-    if uids and like.HasMetaDataKey(SERIES) and like.GetMetaData(SERIES).strip() not in uids:
+    key = ITK_KEYS["SeriesInstanceUID"]
+    if uids and like.HasMetaDataKey(key) and like.GetMetaData(key).strip() not in uids:
         logging.warning("%s was drawn on another series of the same frame of reference; bound by position", path)
 
 

@@ -20,6 +20,8 @@ GROUP_OF = {
     "RescaleIntercept": "PixelValueTransformationSequence",
     "RescaleType": "PixelValueTransformationSequence",
 }
+# The names under which ITK keeps these DICOM elements with an image.
+ITK_KEYS = {"FrameOfReferenceUID": "0020|0052", "SeriesInstanceUID": "0020|000e"}
 # Headers hold cosines rounded to as few as four decimals.
 ORTHONORMAL_TOLERANCE = 1e-3
 

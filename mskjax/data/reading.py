@@ -9,7 +9,7 @@ from absl import logging
 from mskjax.data.dicom import read_planes
 from mskjax.data.hounsfield import hounsfield, refuse_other_units, to_int16_hu
 from mskjax.data.orientation import set_slice_positions, tilt_degrees
-from mskjax.data.planes import Plane
+from mskjax.data.planes import ITK_KEYS, Plane
 from mskjax.data.stack import distance_mm, is_tilted
 from mskjax.data.volumes import is_volume, read_volume
 
@@ -20,7 +20,8 @@ def read_image(path: str | Path, series: str | None = None) -> sitk.Image:
     `path` is a DICOM folder (searched to its depth) or file, told by content, or a NIfTI or NRRD file; `series` names
     one of several DICOM series as `mskjax.data.dicom.read_series` says. Fractions of HU are rounded. A DICOM series has
     its slices from feet to head, its spacing from their positions; a single slice has depth 1 and its SliceThickness
-    (1 mm where unknown). A gantry-tilted series keeps the position of every slice: see `mskjax.data.orientation`.
+    (1 mm where unknown). A gantry-tilted series keeps the position of every slice: see `mskjax.data.orientation`. Of
+    the header the image keeps the UIDs of its series and frame of reference, which masks are checked against.
 
     Raises `ValueError` where this is no single CT in HU with a sound geometry, `OSError` where a file cannot be read;
     the sentence names the file, the values and the remedy.
@@ -63,3 +64,6 @@ def _place(image: sitk.Image, planes: list[Plane]) -> None:
     image.SetSpacing([float(first.spacing_mm[1]), float(first.spacing_mm[0]), depth_mm])
     image.SetOrigin(first.position_mm.tolist())
     image.SetDirection(np.column_stack([*first.cosines, first.normal]).ravel().tolist())
+    for name, key in ITK_KEYS.items():
+        if uid := first.header.get(name):
+            image.SetMetaData(key, str(uid))

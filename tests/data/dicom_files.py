@@ -10,6 +10,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+FRAME_UID = "1.2.3"  # of all series alike, as of scans on one table
 # Never to be met outside the files: tests search messages and metadata for it.
 PATIENT = {"PatientName": "Verysecret^Name", "PatientID": "MRN-77-31", "PatientBirthDate": "19310203"}
 
@@ -62,7 +63,7 @@ def write_series(
         positions_mm = plane_positions(depth, spacing_mm, orientation, tilt_degrees=tilt_degrees)
     slopes, intercepts = np.broadcast_to(slopes, depth), np.broadcast_to(intercepts, depth)
     shared = {"SeriesInstanceUID": generate_uid(), "StudyInstanceUID": generate_uid(), "SeriesNumber": 4}
-    shared |= {"FrameOfReferenceUID": generate_uid(), "SeriesDescription": "Abdomen"}
+    shared |= {"FrameOfReferenceUID": FRAME_UID, "SeriesDescription": "Abdomen"}
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for k, hu in enumerate(array_hu):

@@ -173,10 +173,9 @@ def test_frames_on_other_pixels_are_refused(tmp_path, series, like, what):
 
 def test_another_frame_of_reference_is_refused_where_it_is_known(tmp_path, series, like):
     path = write_seg(tmp_path / "seg.dcm", series, MUSCLE)
-    like.SetMetaData("0020|0052", pydicom.dcmread(path).FrameOfReferenceUID)
     np.testing.assert_array_equal(values(read_mask(path, like)), MUSCLE)
-    like.SetMetaData("0020|0052", "1.2.3")
-    with pytest.raises(ValueError, match=r"frame of reference .* and the image in 1\.2\.3"):
+    like.SetMetaData("0020|0052", "1.9")
+    with pytest.raises(ValueError, match=r"frame of reference 1\.2\.3 and the image in 1\.9"):
         read_mask(path, like)
 
 

@@ -1,0 +1,74 @@
+"""One scan, stored in each of the 48 ways a grid can lie along the patient's axes: the same muscle every time."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from mskjax import models
+from mskjax.data import phantom
+from mskjax.data.augment import Augmentation
+from mskjax.data.orientation import to_axial
+from mskjax.data.reading import read_image
+from mskjax.study.scan import measure_scan
+from mskjax.tasks import Segmentation
+from mskjax.training.predict import Predictor
+
+ORIENTATIONS = [
+    "".join(letters) for axes in itertools.permutations(("RL", "AP", "IS")) for letters in itertools.product(*axes)
+]
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """Three slices of anisotropic voxels, off the origin, of a phantom whose left and right differ."""
+    patient = phantom.volumes(1, (3, 40, 48), (4.0, 10.0, 9.0))
+    image = sitk.GetImageFromArray(patient.image_hu[0])
+    image.SetSpacing((9.0, 10.0, 4.0))
+    image.SetOrigin((-31.0, 17.0, 250.0))
+    return image
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    """A network with fresh weights: what it predicts means nothing, and changes when the image is turned."""
+    module = models.build("fcn_resnet101", num_classes=1, stage_sizes=(1, 1, 1, 1), width=4)
+    variables = models.init(module, jax.random.key(0), jax.ShapeDtypeStruct((1, 48, 48, 3), np.float32))
+    task = Segmentation(module, Augmentation())
+
+    @jax.jit
+    def forward(variables, image_hu):
+        probability = task.predict(variables["params"], {"batch_stats": variables["batch_stats"]}, image_hu)
+        middle = jnp.median(probability, axis=(1, 2), keepdims=True)
+        return probability - middle + 0.5  # about half of all pixels are "muscle"
+
+    return Predictor(forward, variables, 48)
+
+
+def measured(image, folder, predictor, orientation):
+    path = folder / f"{orientation}.nii.gz"
+    sitk.WriteImage(sitk.DICOMOrient(image, orientation), str(path))
+    measurement = measure_scan(path, folder / orientation, slices="1", predictor=predictor, run=folder, height_m=1.7)
+    stored = read_image(path)
+    written = sitk.ReadImage(str(folder / orientation / "mask.nii.gz"))
+    assert written.GetSize() == stored.GetSize()
+    assert written.GetDirection() == pytest.approx(stored.GetDirection())
+    return measurement.rows, to_axial(written)[0]
+
+
+def test_there_are_48():
+    assert len(set(ORIENTATIONS)) == 48
+
+
+def test_mask_and_area_do_not_depend_on_how_the_scan_is_stored(scan, predictor, tmp_path):
+    rows, mask = measured(scan, tmp_path, predictor, "LPS")
+    assert 0.1 < mask[1].mean() < 0.9
+    assert not np.array_equal(mask[1], mask[1][:, ::-1])
+    for orientation in ORIENTATIONS:
+        other_rows, other_mask = measured(scan, tmp_path, predictor, orientation)
+        np.testing.assert_array_equal(other_mask, mask, err_msg=orientation)
+        assert other_rows[0]["sma_cm2"] == pytest.approx(rows[0]["sma_cm2"], rel=1e-6), orientation
+        assert other_rows[0]["smd_hu"] == rows[0]["smd_hu"], orientation
