@@ -30,8 +30,7 @@ HEADERS = {
 FLOATS = {16: "f4", 64: "f8"}
 UNKNOWN, MILLIMETRES = 0, 2
 FORM_TOLERANCE_MM = 0.1
-# A half turn keeps of its quaternion's real part what float32 loses of 1, whose root is up to 3.5e-4; the turn is off by
-# twice that.
+# Of a half turn's quaternion the real part is the root of what float32 loses of 1, at most 3.5e-4: half the angle.
 FORM_TOLERANCE_RADIANS = 1e-3
 CHUNK = 1 << 22
 
