@@ -5,6 +5,7 @@ loaded as well, so that all 54,314,346 parameters are used.
 """
 
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -22,9 +23,17 @@ MODEL, OPTIONS = "fcn_resnet101", {"num_classes": 21, "aux_head": True}
 
 
 def write_weights(path: Path) -> None:
+    """Writes weights of torchvision's names and shapes as they are before training, except that all biases are 0."""
     rng = np.random.default_rng(0)
     shapes = json.loads(SHAPES.read_text())[MODEL]
-    write_torch_zip(path, {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()})
+    write_torch_zip(path, {name: fresh(rng, name, shape) for name, shape in shapes.items()})
+
+
+def fresh(rng: np.random.Generator, name: str, shape: list[int]) -> np.ndarray:
+    if len(shape) == 4:
+        fan_out = math.prod(shape) // shape[1]
+        return math.sqrt(2 / fan_out) * rng.standard_normal(shape, np.float32)
+    return np.full(shape, name.endswith(("weight", "running_var")), np.float32)
 
 
 def seconds(path: Path) -> dict[str, float | int]:

@@ -2,8 +2,9 @@
 
 No patient stands behind it. Each phantom has its own size, fat, muscle and organs; HU of bowel, liver, kidneys and
 vessels overlap that of muscle, so that no threshold finds the muscle. The mask holds every pixel whose centre lies in a
-skeletal muscle, the fat inside that muscle included, as readers outline it; fat between muscles is left out. The
-known area is that of the mask's pixels, and the known density the mean of the stored HU over them.
+skeletal muscle, the fat inside that muscle included, as readers outline it, and so the planes of fat in the abdominal
+wall, which are under 2 mm thick; other fat between muscles is left out. The known area is that of the mask's pixels,
+and the known density the mean of the stored HU over them.
 """
 
 from collections.abc import Sequence

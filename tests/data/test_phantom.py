@@ -66,7 +66,7 @@ def test_muscle_area_is_that_of_adults(sex, low, high, mean):
 
 def test_muscle_density_is_that_of_adults():
     density = many().density_hu
-    assert density.min() > 10 and density.max() < 62
+    assert density.min() > 0 and density.max() < 62
     assert 30 < density.mean() < 50
     assert density.std() > 4
 

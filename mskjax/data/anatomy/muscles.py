@@ -5,6 +5,7 @@ the trunk is a depth below it: subcutaneous fat and skin outside, the layers of 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -109,17 +110,24 @@ def paint_shell(canvas: Canvas, patient: Patient, body: Trunk, level: Real) -> N
 
 
 def paint_wall(canvas: Canvas, patient: Patient, body: Trunk, level: Real) -> None:
-    """External and internal oblique and transversus as layers with fat between, and rectus with the white line."""
+    """External and internal oblique and transversus with thin fat between, and rectus with the white line."""
     arc = np.deg2rad([32, along_spine("wall_end_degrees", level)])
     ramp = np.clip((np.abs(_ANGLE) - arc[0]) * 130 / 14, 0, 1) * np.clip((arc[1] - np.abs(_ANGLE)) * 130 / 22, 0, 1)
     scale = patient.frame * patient.bulk * along_spine("wall", level) * np.sqrt(np.clip(ramp, 0, 1))
-    gap, top = patient.gap_mm, 0.5
+    gap, top, layers = patient.gap_mm, 0.5, []
     for thickness, end in ((6.0, 0.94), (8.2, 1.0), (3.6, 1.0)):
         half = thickness / 2 * scale * (np.abs(_ANGLE) < arc[1] * end)
         half = np.convolve(np.pad(half, 40, mode="wrap"), np.ones(81) / 81, mode="valid")
-        layer = np.abs(body.depth_mm - _at(body, top + half)) - _at(body, np.where(half > 0.4, half, -3))
-        _paint_sides(canvas, layer, patient.hu["muscle"], "wall")
+        layers.append((top + half, np.where(half > 0.4, half, -3)))
         top = top + 2 * half + gap
+    for (middle, half), (_, next_half) in pairwise(layers):
+        # Thinner than a reader's line, so that it counts as muscle; the layers painted next cover its edges.
+        plane = np.where((half > 0) & (next_half > 0), gap / 2 + 0.4, -3)
+        between = np.abs(body.depth_mm - _at(body, middle + half + gap / 2)) - _at(body, plane)
+        _paint_sides(canvas, between, patient.hu["fat"], "wall")
+    for middle, half in layers:
+        layer = np.abs(body.depth_mm - _at(body, middle)) - _at(body, half)
+        _paint_sides(canvas, layer, patient.hu["muscle"], "wall")
     _paint_rectus(canvas, patient, body, level)
 
 

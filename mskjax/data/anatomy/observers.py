@@ -3,7 +3,7 @@
 A reader draws whole muscles, closing the thin planes between them, with a habit of drawing too wide or too tight and a
 hand that wanders along the edge; now and then a muscle is forgotten, or soft tissue beside one is taken for muscle. The
 sizes of these errors are set so that ten readers agree with the true mask about as the radiographers of study A did
-with their expert (DSC 0.90, root mean square distance 0.32 cm).
+with their expert (DSC 0.90, root mean square distance 0.32 cm, area 5 cm2 too small, density 6 HU too low).
 """
 
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ class Reader:
 def draw_reader(rng: np.random.Generator) -> Reader:
     """A random reader."""
     return Reader(
-        bias_mm=float(rng.normal(-0.55, 0.2)),
-        wander_mm=float(rng.uniform(0.6, 1.1)),
+        bias_mm=float(rng.normal(-0.6, 0.3)),
+        wander_mm=float(rng.uniform(1.1, 1.7)),
         forgets=float(rng.uniform(0.02, 0.2)),
-        adds=float(rng.uniform(0.4, 0.75)),
+        adds=float(rng.uniform(0.45, 0.75)),
     )
 
 
