@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORK ?= quickstart
 
-.PHONY: quickstart test lint types unit proofs benchmark clean
+.PHONY: quickstart test lint types unit clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: requirements.txt pyproject.toml
@@ -32,10 +32,7 @@ types: $(VENV)/installed
 	$(BIN)/pyright
 
 unit: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
-
-proofs: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 clean:
 	rm -rf $(WORK)

@@ -49,7 +49,7 @@ def get_config(text: str | None = None) -> ConfigDict:
             "epochs": 2 if chosen.smoke else 500,
             "patience": 75,  # epochs in which neither loss has fallen
             "checkpoint_minutes": 10.0,
-            "devices": 0,  # 0: all
+            "devices": 0,  # 0: as many as the batch can be split over evenly
         }
     ).lock()
 

@@ -1,9 +1,12 @@
 """Turns published weights into mskjax's own file: one safetensors with the source, its hash, licence and preprocessing.
 
 Examples:
-    python -m launch.convert --model=fcn_resnet101 --download --output=weights/coco.safetensors
-    python -m launch.convert --model=resnet101 --download=resnet101_imagenet_v2 --output=weights/imagenet.safetensors
+    python -m launch.convert --model=fcn_resnet101 --download --output=third_party_weights/fcn_resnet101.safetensors
+    python -m launch.convert --model=resnet101 --download --output=third_party_weights/resnet101.safetensors
+    python -m launch.convert --model=resnet101 --download=resnet101_imagenet_v2 --output=resnet101_v2.safetensors
     python -m launch.convert --model=fcn_resnet101 --weights=fcn_resnet101_coco-7ecb50ca.pth --output=coco.safetensors
+
+The first two names are where --config=configs/segmentation.py:init=segmentation and init=classification look.
 
 third_party_weights/README.md lists the entries that can be downloaded and how to obtain the others. Nothing that a
 weight file names is run. An output that was made of the same source with the same options is left as it is.

@@ -11,6 +11,7 @@ The same command goes on with a stopped run and skips a finished one. SIGTERM an
 step and exit with 143 and 130.
 """
 
+import os
 import sys
 
 from absl import flags
@@ -24,6 +25,8 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Run folder, made or gone on with
 
 def main() -> int:
     r"""Trains."""
+    # Read when JAX starts: on a GPU, sums in a fixed order, without which no run repeats bit for bit. Own flags win.
+    os.environ["XLA_FLAGS"] = f"--xla_gpu_deterministic_ops=true {os.environ.get('XLA_FLAGS', '')}"
     from mskjax.training import Interrupted, train
 
     try:

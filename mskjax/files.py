@@ -16,17 +16,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a name beside `path` to write a file or a folder to; it becomes `path` when the block ends without error.
 
     The temporary name keeps the suffixes, which many writers read their format from. After an error nothing is left
-    behind and a former `path` stands as it was. A folder replaces a former folder whole.
+    behind and a former `path` stands as it was. A folder replaces a former folder whole; a process killed between
+    moving the former one aside and the new one in leaves both in a hidden folder beside `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        written = Path(folder) / path.name
+        written, former = Path(folder) / path.name, Path(folder) / "former"
         yield written
-        if path.is_dir() and written.is_dir():
-            path.rename(Path(folder) / "former")
         _flush(written)
-        written.replace(path)
+        if path.is_dir() and written.is_dir():
+            path.rename(former)
+        try:
+            written.replace(path)
+        except OSError:
+            if former.exists():
+                former.rename(path)
+            raise
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -60,7 +66,8 @@ def remove(path: str | Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Forces a file's bytes to the disk, so that a rename never outruns them."""
-    if path.is_file():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    """Forces the bytes of a file, or of all files in a folder, to the disk, so that a rename never outruns them."""
+    for part in [path, *path.rglob("*")]:
+        if part.is_file():
+            with part.open("rb") as file:
+                os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Axis letters and array aliases that every room shares.
+"""Axis letters and aliases that every room shares.
 
 Axes: b batch, d h w for z y x, c channels, k classes, t tokens, n slices, tiles or windows.
 Spacing is in millimetres and in array order: (row, column) in 2-D, (slice, row, column) in 3-D.
@@ -7,12 +7,7 @@ Spacing is in millimetres and in array order: (row, column) in 2-D, (slice, row,
 from typing import Any
 
 from jax import Array
-from jaxtyping import Bool, Float, Int16, PyTree, UInt8
-from numpy import ndarray
-
-ImageHU = Int16[ndarray, "*grid"]
-Mask = UInt8[ndarray, "*grid"] | Bool[ndarray, "*grid"]
-SpacingMm = Float[ndarray, "rank"]
+from jaxtyping import PyTree
 
 Key = Array
 Params = PyTree[Array]

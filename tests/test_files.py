@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mskjax.files import atomic_path, read_json, remove, sha256, write_json
@@ -31,6 +33,21 @@ def test_a_folder_replaces_a_former_folder_whole(tmp_path):
         written.mkdir()
         (written / "new").touch()
     assert [p.name for p in path.iterdir()] == ["new"]
+
+
+def test_a_former_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    path = tmp_path / "dataset"
+    path.mkdir()
+    (path / "old").touch()
+
+    def refuse(*_):
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"), atomic_path(path) as written:
+        written.mkdir()
+        monkeypatch.setattr(Path, "replace", refuse)
+    assert [p.name for p in path.iterdir()] == ["old"]
+    assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
 
 
 def test_json_round_trip_and_refusals(tmp_path):

@@ -43,8 +43,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
         logging.info("%s is done", workdir)
         return
     _check(config)
-    mesh = sharding.make_mesh(config["devices"])
-    sharding.check_batch_size(config["batch_size"], mesh)
+    mesh = sharding.make_mesh(config["devices"], config["batch_size"])
     dataset = read_dataset(config["dataset"])
     with Checkpoints(workdir / "checkpoints", 60 * config["checkpoint_minutes"]) as checkpoints:
         if checkpoints.latest_step is not None:

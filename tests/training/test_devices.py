@@ -33,7 +33,7 @@ def states():
 
 
 def run(arrays, devices):
-    mesh = sharding.make_mesh(devices)
+    mesh = sharding.make_mesh(devices, BATCH)
     module = models.build("fcn_resnet101", num_classes=1, stage_sizes=(1, 1, 1, 1), width=4, dtype=jnp.float64)
     task, key, optimizer = Segmentation(module, STILL), jax.random.key(0), optim.adam()
     params, model_state = task.init(key, {"image_hu": arrays["image_hu"][:1]})

@@ -36,7 +36,7 @@ def start(task, optimizer, mesh):
 @pytest.fixture
 def descend(tmp_path):
     """Runs the loop by plain gradient descent, so that each step can be worked out by hand."""
-    mesh, optimizer = sharding.make_mesh(1), optax.identity()
+    mesh, optimizer = sharding.make_mesh(1, 1), optax.identity()
 
     def run(data, task=None, rate=1.0, epochs=10, patience=100, caught=None, steps=None, interval_s=1e9):
         task, recorder = task or Mean(), Recorder()
@@ -115,7 +115,7 @@ def test_frozen_parameters_stay(descend):
 
 
 def test_one_compilation_serves_every_rate_and_number_of_examples(descend, tmp_path):
-    mesh = sharding.make_mesh(1)
+    mesh = sharding.make_mesh(1, 1)
     steps = compile_steps(Mean(), optax.identity(), mesh)
     padded = examples([1, 2, 3, 4, 5, 6], [7, 8, 9])
     counts = []

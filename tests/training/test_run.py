@@ -121,7 +121,7 @@ def test_another_runs_checkpoint_is_gone_on_from(finished, squares, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 6}, "batch size 6 is not divisible by 8 devices; use a multiple of 8"),
+        ({"batch_size": 6, "devices": 4}, "batch size 6 is not divisible by 4 devices; use a multiple of 4"),
         ({"devices": 9}, "9 devices are asked for, but there are 8"),
         ({"dataset": ""}, "--config.dataset"),
         ({"epochs": 0}, "config.epochs is 0"),
@@ -160,8 +160,8 @@ def test_patients_in_both_splits_are_warned_of(squares, tmp_path, caplog):
     from mskjax.training.sharding import make_mesh
 
     dataset = read_dataset(squares)
-    load(dataset, 32, 8, make_mesh())
+    load(dataset, 32, 8, make_mesh(0, 8))
     assert not caplog.records
     write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(patient_id="one"), {})
-    load(read_dataset(tmp_path / "other"), 32, 8, make_mesh())
+    load(read_dataset(tmp_path / "other"), 32, 8, make_mesh(0, 8))
     assert "1 patients both train and validate" in caplog.text
