@@ -1,12 +1,9 @@
 """Seconds to read a CT series of 51 slices of 512x512 pixels into HU, as one JSON line; 2 s are the figure to reach.
 
-python benchmarks/reading.py            # uncompressed slices made on the spot
-python benchmarks/reading.py FOLDER     # a series of your own
+python -m benchmarks.reading            # uncompressed slices made on the spot
+python -m benchmarks.reading FOLDER     # a series of your own
 """
 
-import json
-import os
-import statistics
 import sys
 import tempfile
 import time
@@ -17,9 +14,8 @@ import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from benchmarks import common
 from mskjax.data import read_image
-
-REPEATS = 5
 
 
 def main() -> None:
@@ -28,15 +24,8 @@ def main() -> None:
         start = time.perf_counter()
         image = read_image(folder)
         first = time.perf_counter() - start
-        seconds = statistics.median(timed(folder) for _ in range(REPEATS))
-    figures = {"first_s": round(first, 3), "seconds": round(seconds, 3), "target_s": 2.0, "cpus": os.cpu_count()}
-    print(json.dumps({"benchmark": "reading", "size": list(image.GetSize()), **figures}))
-
-
-def timed(folder: Path) -> float:
-    start = time.perf_counter()
-    read_image(folder)
-    return time.perf_counter() - start
+        seconds = common.measure(lambda: read_image(folder), repeats=5)
+    common.report("reading", size=image.GetSize(), first_s=round(first, 3), seconds=round(seconds, 3), target_s=2.0)
 
 
 def write(folder: Path, depth: int = 51, size: int = 512) -> Path:
