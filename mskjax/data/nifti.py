@@ -33,6 +33,7 @@ FORM_TOLERANCE_MM = 0.1
 # Of a half turn's quaternion the real part is the root of what float32 loses of 1, at most 3.5e-4: half the angle.
 FORM_TOLERANCE_RADIANS = 1e-3
 CHUNK = 1 << 22
+NOT_FINITE = "{path} holds values that are not finite; set them to -1024 in CT, to 0 in a mask, and write it again"
 
 
 def check_nifti(path: Path, reader: sitk.ImageFileReader) -> None:
@@ -72,7 +73,7 @@ def _check_data(path: Path, file: BufferedIOBase, header: np.void, voxels: int) 
     for chunk in iter(lambda: file.read(CHUNK), b""):
         values = np.frombuffer(chunk[: max(needed - size, 0)], np.uint8)
         if floats and not np.isfinite(values[: values.size // 8 * 8].view(np.dtype(floats).newbyteorder(order))).all():
-            raise ValueError(f"{path} holds values that are not finite; set them to -1024 and write it again")
+            raise ValueError(NOT_FINITE.format(path=path))
         size += len(chunk)
     if size < needed:
         raise OSError(f"{path} is cut short: its voxels need {needed} bytes and {size} are there; copy it again")

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
-from mskjax.data.nifti import check_nifti
+from mskjax.data.nifti import NOT_FINITE, check_nifti
+from mskjax.data.nrrd import check_nrrd
 
 NIFTI = (".nii", ".nii.gz")
 NRRD = (".nrrd", ".nhdr")
@@ -31,6 +33,8 @@ def read_volume(path: Path) -> sitk.Image:
         image = reader.Execute()
     except RuntimeError as error:
         raise _refusal(path, str(error)) from None
+    if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
+        raise ValueError(NOT_FINITE.format(path=path))
     # Descriptions and file names of other programs can name the patient.
     for key in image.GetMetaDataKeys():
         image.EraseMetaData(key)
@@ -45,8 +49,8 @@ def _check(path: Path, reader: sitk.ImageFileReader) -> None:
         )
     if path.name.lower().endswith(NIFTI):
         check_nifti(path, reader)
-    elif not reader.HasMetaDataKey("NRRD_space"):
-        raise ValueError(f"{path} does not say where its axes point in the body (NRRD space); write it with geometry")
+    else:
+        check_nrrd(path, reader)
 
 
 def _refusal(path: Path, reason: str) -> ValueError | OSError:
