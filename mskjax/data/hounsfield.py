@@ -28,6 +28,10 @@ PIXEL_ELEMENTS = (
 )
 # Between these a padding value could be a true measurement, from lung to metal-free bone.
 TISSUE_HU = (-900, 3071)
+# What pydicom only warns of: a run in the stream was changed, and all pixels after it are shifted.
+RLE_TOO_LONG = "The decoded RLE segment contains non-conformant padding"
+SOFT_TISSUE_HU = 200
+LEAST_SOFT_TISSUE = 1e-3
 
 
 def hounsfield(planes: list[Plane]) -> Int16[np.ndarray, "d h w"]:
@@ -58,11 +62,19 @@ def to_int16_hu(values: np.ndarray, name: str) -> Int16[np.ndarray, "*grid"]:
 
 
 def refuse_other_units(image_hu: Int16[np.ndarray, "*grid"], name: str) -> None:
-    """Raises `ValueError` where the values cannot be the HU of a body, which reach below fat and above water."""
-    lowest, highest = int(image_hu.min()), int(image_hu.max())
-    if lowest > -50 or highest < 0:
+    """Raises `ValueError` where the values cannot be the HU of a body, which reach below fat and above water.
+
+    The lowest value does not count where it is air or padding, which is -1024 whatever the units of the rest. Of what
+    remains one in a thousand must lie within 200 HU of water, as all soft tissue does.
+    """
+    floor = int(image_hu.min())
+    body_hu = image_hu[image_hu > floor] if floor <= TISSUE_HU[0] else image_hu.ravel()
+    lowest, highest = (int(body_hu.min()), int(body_hu.max())) if body_hu.size else (floor, floor)
+    soft = np.count_nonzero(np.abs(body_hu) <= SOFT_TISSUE_HU)
+    if lowest > -50 or highest < 0 or soft < LEAST_SOFT_TISSUE * body_hu.size:
         raise ValueError(
-            f"{name} holds values from {lowest} to {highest}, which cannot be HU (fat lies near -100, muscle near 50); "
+            f"{name} holds values from {lowest} to {highest}, which cannot be HU (fat lies near -100, muscle near 50, "
+            f"padding does not count, and {soft} of {body_hu.size} lie within {SOFT_TISSUE_HU} of water); "
             "give the CT itself, not a mask or a picture scaled to other units"
         )
 
@@ -104,6 +116,7 @@ def _stored(path: Path) -> Integer[np.ndarray, "n h w"]:
     syntax = "unknown coding"
     try:
         with warnings.catch_warnings(action="ignore"), disable_value_validation():
+            warnings.filterwarnings("error", RLE_TOO_LONG)
             file = pydicom.dcmread(path, force=True)
             syntax = _syntax(file).name
             pixels = _decode(file)

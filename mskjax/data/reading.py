@@ -23,6 +23,10 @@ def read_image(path: str | Path, series: str | None = None) -> sitk.Image:
     (1 mm where unknown). A gantry-tilted series keeps the position of every slice: see `mskjax.data.orientation`. Of
     the header the image keeps the UIDs of its series and frame of reference, which masks are checked against.
 
+    Files that end early are refused, and gzip is held to its checksum. DICOM pixels and raw NIfTI or NRRD have none:
+    bytes that changed inside them are read as other values, unless a decoder stumbles over them, which that of JPEG
+    2000 hardly does; keep checksums of what you archive.
+
     Raises `ValueError` where this is no single CT in HU with a sound geometry, `OSError` where a file cannot be read;
     the sentence names the file, the values and the remedy.
     """

@@ -201,6 +201,16 @@ def test_no_patient_data_in_the_image_or_the_log(tmp_path, caplog):
     assert not any(value in told for value in PATIENT.values())
 
 
+def test_a_longer_run_in_an_rle_stream_is_refused(tmp_path):
+    [path] = write_series(tmp_path, np.zeros((1, 12, 10)), transfer_syntax=RLELossless)
+    content = path.read_bytes()
+    # A row of the high byte of 1024, ten times 4, has the header 257 - 10; 246 makes it eleven times.
+    assert b"\xf7\x04" in content
+    path.write_bytes(content.replace(b"\xf7\x04", b"\xf6\x04", 1))
+    with pytest.raises(OSError, match=r"slice000\.dcm has pixels \(RLE Lossless\) that are cut short or cannot be"):
+        read_image(path)
+
+
 def test_pixels_that_no_library_decodes_are_refused_by_name(tmp_path):
     [path] = write_series(tmp_path, body_hu(1), transfer_syntax=JPEGLSLossless)
     path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.4.80", b"1.2.840.10008.1.2.4.99"))
@@ -211,6 +221,14 @@ def test_pixels_that_no_library_decodes_are_refused_by_name(tmp_path):
 def test_dicom_that_is_not_in_hu_is_refused(tmp_path):
     write_series(tmp_path, body_hu(2) + 1100)
     with pytest.raises(ValueError, match="which cannot be HU"):
+        read_image(tmp_path)
+
+
+def test_padding_does_not_hide_values_that_are_not_in_hu(tmp_path):
+    stored = body_hu(2) + 1024
+    stored[:, :, 0] = -2000
+    write_series(tmp_path, stored, signed=True, intercepts=0, PixelPaddingValue=-2000)
+    with pytest.raises(ValueError, match=r"holds values from 24 to \d+, which cannot be HU .*padding does not count"):
         read_image(tmp_path)
 
 

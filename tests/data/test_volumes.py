@@ -73,6 +73,26 @@ def test_a_volume_that_is_not_in_hu_is_refused(tmp_path, image, message):
         read_image(path)
 
 
+@pytest.mark.parametrize("border", [-1024, -1000, -2000])
+def test_a_border_does_not_hide_a_volume_that_is_not_in_hu(tmp_path, border):
+    image = body_hu(4) + 1024
+    image[:, :, 0] = border
+    path = write_volume(tmp_path / "ct.nii.gz", image)
+    with pytest.raises(ValueError, match=r"ct\.nii\.gz holds values from 24 to \d+, which cannot be HU"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("soft", "refused"), [(1, True), (2, False)])
+def test_values_almost_without_soft_tissue_are_refused(tmp_path, soft, refused):
+    image = np.repeat(np.array([-1000, -500, 900, 40], np.int16), [1, 1000, 999 - soft, soft])
+    path = write_volume(tmp_path / "ct.nii.gz", image.reshape(20, 10, -1))
+    if refused:
+        with pytest.raises(ValueError, match="1 of 1999 lie within 200 of water"):
+            read_image(path)
+    else:
+        assert read_image(path).GetSize() == (10, 10, 20)
+
+
 @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz", "ct.nrrd"])
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.999])
 def test_a_volume_cut_short_is_refused(tmp_path, name, kept):
