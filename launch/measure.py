@@ -7,7 +7,8 @@
 Slices count from 0 at the feet, and A:B is from A up to but not B. DIR gets measurements.csv (slice_index, sma_cm2,
 smd_hu, smi_cm2_m2), measurements.json (settings, the file's own slice numbers, areas with bone and without, volume),
 mask.nii.gz on the scan's own grid, mask.dcm (DICOM SEG, for a DICOM scan) and overlay.png. The mask written is the one
-that was measured: the chosen slices, after bone and HU window, so that measuring it again gives the same figures.
+that was measured: the chosen slices, after bone and HU window; measured again, into another folder, it gives the same
+figures.
 Bone is looked for in 3-D in a straight stack of slices and in 2-D in a single or gantry-tilted slice.
 """
 
@@ -17,16 +18,14 @@ from launch.main import run
 
 IMAGE = flags.DEFINE_string("image", None, "DICOM series folder or file, NIfTI or NRRD.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results, replacing a former measurement's.", required=True)
-RUN = flags.DEFINE_string("run", None, "Finished run of launch.train that predicts the mask.")
+RUN = flags.DEFINE_string("run", None, "Run of launch.train that predicts the mask.")
 MASK = flags.DEFINE_multi_string("mask", None, "Finished mask instead of a run; a plain and an outlined bitmap: twice.")
 SERIES = flags.DEFINE_string("series", None, "Which DICOM series, where the folder holds several.")
 LABEL = flags.DEFINE_list("label", None, "Numbers or names of the mask's labels, where it holds several.")
 SLICE = flags.DEFINE_string("slice", None, "Slice K or slices A:B (A up to but not B), from 0 at the feet. [all]")
 HEIGHT_M = flags.DEFINE_float("height_m", None, "The patient's height in metres.")
 HU_WINDOW = flags.DEFINE_string("hu_window", None, "Measure only pixels of A:B HU, both included, as in -29:150.")
-REMOVE_BONE = flags.DEFINE_enum(
-    "remove_bone", "auto", ["auto", "true", "false"], "Cut bone out of the mask; auto does for a run, not for a mask."
-)
+REMOVE_BONE = flags.DEFINE_boolean("remove_bone", None, "Cut bone out of the mask. [yes for a run, no for a mask]")
 
 
 def main() -> None:
@@ -45,7 +44,7 @@ def main() -> None:
         slices=SLICE.value,
         height_m=HEIGHT_M.value,
         hu_window=HU_WINDOW.value,
-        remove_bone={"auto": None, "true": True, "false": False}[REMOVE_BONE.value],
+        remove_bone=REMOVE_BONE.value,
     )
     print(table(measurement))
 

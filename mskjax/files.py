@@ -35,6 +35,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise
 
 
+def require_folder(path: str | Path) -> None:
+    """Raises `OSError`, with the remedy, unless `path` is a folder that can be written to or can be made."""
+    path = Path(path)
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{nearest} is a file, and {path} is to be a folder; name another folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(f"{nearest} cannot be written to; name another folder, or change its permissions")
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON; NaN and infinity are refused, for readers of other languages."""
     text = json.dumps(value, indent=2, allow_nan=False)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mskjax.files import atomic_path, read_json, remove, sha256, write_json
+from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 
 
 def test_a_file_appears_only_when_whole(tmp_path):
@@ -74,3 +74,22 @@ def test_remove_takes_files_and_folders_and_minds_nothing_missing(tmp_path):
     remove(tmp_path / "folder")
     remove(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_to_write_may_be_there_or_yet_to_be_made(tmp_path, monkeypatch):
+    require_folder(tmp_path)
+    require_folder(tmp_path / "deep" / "folder")
+    monkeypatch.chdir(tmp_path)
+    require_folder("folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_and_locked_folders_are_refused_as_folders(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(NotADirectoryError, match=r"file is a file.*name another folder"):
+            require_folder(path)
+    # The superuser, as whom tests may run, may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(PermissionError, match="cannot be written to; name another folder"):
+        require_folder(tmp_path / "folder")

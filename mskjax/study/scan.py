@@ -34,12 +34,14 @@ def measure_scan(
     `slices` is "K" or "A:B" (from A up to but not B), counted from 0 at the feet, and all slices where it is None;
     `hu_window` is "A:B" in HU, both included. Bone is cut out of predictions and left in given masks unless
     `remove_bone` says otherwise. `predictor` takes the place of the run's own. Raises `ValueError` or `OSError` where
-    the input does not fit, and then writes nothing.
+    the input does not fit, or is a file that would be replaced, and then writes nothing.
     """
     if (run is None) == (mask is None):
         raise ValueError("give either a run, which predicts the mask, or a finished mask")
     window = None if hu_window is None else parse_window(hu_window)
     options = Options(mask is None if remove_bone is None else remove_bone, window, height_m)
+    drawn = [mask] if isinstance(mask, str | Path) else mask or []
+    scan_folder.check(Path(output), [image, *drawn])
     scan = read_image(image, series)
     image_hu, spacing_mm = to_axial(scan)
     chosen = parse_slices(slices, len(image_hu))

@@ -12,6 +12,8 @@ header but its geometry goes into these files, except into mask.dcm, which belon
 
 import csv
 import math
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +25,64 @@ from pydicom import Dataset
 import mskjax
 from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_axial
 from mskjax.data.writing import write_mask, write_seg
-from mskjax.files import atomic_path, remove, sha256, write_json
+from mskjax.files import atomic_path, remove, require_folder, sha256, write_json
 from mskjax.measure import bone
 from mskjax.study.measurement import Measurement
 from mskjax.study.overlays import draw_slice, montage
 
 COLUMNS: tuple[str, ...] = ("slice_index", "sma_cm2", "smd_hu", "smi_cm2_m2")
-OUTPUTS = ("measurements.csv", "measurements.json", "mask.nii.gz", "mask.dcm", "overlay.png")
+FIGURES = ("measurements.csv", "measurements.json")
+OUTPUTS = (*FIGURES, "mask.nii.gz", "mask.dcm", "overlay.png")
 MAX_TILES = 64
 MONTAGE_PX = 2400
 MM3_PER_CM3 = 1000
 MM2_PER_CM2 = 100
 
 
+def check(output: Path, inputs: Sequence[str | Path]) -> None:
+    """Raises `OSError` where the folder cannot be written, `ValueError` where that would replace one of the inputs."""
+    require_folder(output)
+    for path in map(Path, inputs):
+        for former in (output / name for name in OUTPUTS):
+            if path.exists() and former.exists() and path.samefile(former):
+                raise ValueError(f"{path} would be replaced by what is measured in it; give another --output")
+
+
 def write(
     output: Path, scan: sitk.Image, measurement: Measurement, sources: list[Dataset], run: str | Path | None
 ) -> None:
-    """Writes the folder, replacing what an earlier measurement left in it and nothing else.
+    """Writes the folder, replacing what an earlier measurement left in it and nothing else; on an error, nothing.
 
     `sources` are the headers of the scan's slices where it is DICOM; `run` is what predicted the mask, if one did.
     """
-    mask = from_axial(measurement.mask, scan)
-    # The figures of a former measurement must never stand beside the mask of another.
+    new = not output.exists()
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        # Within the folder, as only there moving a file is sure to be no copying.
+        with tempfile.TemporaryDirectory(prefix=".measurement.", dir=output) as made:
+            _make(Path(made), scan, measurement, sources, run)
+            _replace(output, Path(made))
+    except BaseException:
+        if new:
+            output.rmdir()
+        raise
+
+
+def _replace(output: Path, made: Path) -> None:
+    """Moves all that was made into the folder."""
+    # The figures of one measurement must never stand beside the mask of another: they go first and come last.
     for name in OUTPUTS:
-        remove(output / name)
-    # The DICOM object first: it asks the most of the scan, and where it is refused nothing else is written.
+        if name in FIGURES or not (made / name).exists():
+            remove(output / name)
+    for path in (made / name for name in reversed(OUTPUTS)):
+        if path.exists():
+            path.replace(output / path.name)
+
+
+def _make(
+    output: Path, scan: sitk.Image, measurement: Measurement, sources: list[Dataset], run: str | Path | None
+) -> None:
+    mask = from_axial(measurement.mask, scan)
     if sources:
         algorithm = None if run is None else f"mskjax {mskjax.__version__}"
         write_seg(output / "mask.dcm", sitk.GetArrayFromImage(mask), sources, algorithm)

@@ -1,6 +1,30 @@
-"""Lets the tests of this folder write DICOM series with the tools of tests/data."""
+"""Scans to be measured; DICOM series are written with the tools of tests/data."""
 
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from scans import SHAPE, SPACING, muscle, scan_hu, write_nifti
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+
+@pytest.fixture
+def nifti(tmp_path):
+    return write_nifti(tmp_path / "ct.nii.gz", scan_hu())
+
+
+@pytest.fixture
+def mask(tmp_path):
+    return write_nifti(tmp_path / "drawn.nii.gz", muscle())
+
+
+@pytest.fixture
+def series(tmp_path):
+    from dicom_files import write_series
+
+    identity = {"PatientName": "Doe^Jane", "PatientID": "H-4711", "PatientBirthDate": "19500102"}
+    positions = np.arange(SHAPE[0])[:, None] * [0.0, 0.0, SPACING[0]]
+    write_series(tmp_path / "series", scan_hu(), SPACING, positions_mm=positions, **identity)
+    return tmp_path / "series"

@@ -1,79 +1,17 @@
-import csv
-import gzip
+"""Measuring a scan: which slices, in which mask, with bone or without."""
+
 import hashlib
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_series
-from PIL import Image
+from scans import AREA, PIXEL_CM2, muscle, read_rows, scan_hu, write_nifti
 
-from mskjax.study.overlays import COLOURS
 from mskjax.study.scan import measure_scan, parse_slices, parse_window
 from mskjax.study.scan_folder import table
-
-SPACING = (5.0, 2.0, 1.0)  # slice, row, column
-SHAPE = (6, 40, 30)
-
-
-def scan_hu():
-    """Soft tissue in air, with a block of bone in slice 3 and fat in the lowest rows of the muscle below."""
-    image = np.full(SHAPE, -1000, np.int16)
-    image[:, 4:36, 3:27] = 40
-    image[3, 10, 10] = 500
-    image[:, 20:22, 5:15] = -80
-    return image
-
-
-def muscle():
-    """Rows 10 to 22 and columns 5 to 15 of slices 2 to 4."""
-    mask = np.zeros(SHAPE, np.uint8)
-    mask[2:5, 10:22, 5:15] = 1
-    return mask
-
-
-def write_nifti(path, values, flips=()):
-    """Values in the axial view, stored with the axes `flips` of the array reversed."""
-    image = sitk.GetImageFromArray(np.flip(values, flips))
-    spacing = np.array(SPACING[::-1])
-    image.SetSpacing(spacing.tolist())
-    signs = np.array([-1.0 if 2 - axis in flips else 1.0 for axis in range(3)])
-    image.SetDirection(np.diag(signs).ravel().tolist())
-    image.SetOrigin(np.where(signs < 0, (np.array(SHAPE[::-1]) - 1) * spacing, 0.0).tolist())
-    sitk.WriteImage(image, str(path))
-    return path
-
-
-def read_rows(folder):
-    with (folder / "measurements.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.fixture
-def nifti(tmp_path):
-    return write_nifti(tmp_path / "ct.nii.gz", scan_hu())
-
-
-@pytest.fixture
-def mask(tmp_path):
-    return write_nifti(tmp_path / "drawn.nii.gz", muscle())
-
-
-@pytest.fixture
-def series(tmp_path):
-    identity = {"PatientName": "Doe^Jane", "PatientID": "H-4711", "PatientBirthDate": "19500102"}
-    positions = np.arange(SHAPE[0])[:, None] * [0.0, 0.0, SPACING[0]]
-    write_series(tmp_path / "series", scan_hu(), SPACING, positions_mm=positions, **identity)
-    return tmp_path / "series"
-
-
-PIXEL_CM2 = 2.0 * 1.0 / 100
-FAT = 20 * PIXEL_CM2
-AREA = 120 * PIXEL_CM2
 
 
 def test_a_given_mask_is_measured_as_it_is(nifti, mask, tmp_path):
@@ -152,49 +90,6 @@ def test_slices_count_from_the_feet_however_they_are_stored(tmp_path, flips):
     np.testing.assert_array_equal(written, np.flip(expected, flips))
 
 
-def test_settings_and_volume_are_described(nifti, mask, tmp_path):
-    measure_scan(nifti, tmp_path / "out", mask=mask, hu_window="-29:150")
-    described = json.loads((tmp_path / "out" / "measurements.json").read_text())
-    assert described["volume_cm3"] == pytest.approx(3 * (AREA - FAT) * 0.5 - PIXEL_CM2 * 0.5)
-    assert described["bone"] == {"cut_out": False, "looked_for_in": "3-D", "above_hu": 175, "margin_mm": 2.0}
-    assert described["hu_window"] == [-29, 150]
-    assert described["slices"][0]["smd_hu"] is None
-    assert described["mask"] == "given"
-
-
-def test_a_dicom_series_gets_a_dicom_mask(series, nifti, mask, tmp_path):
-    from_series = measure_scan(series, tmp_path / "out", mask=mask)
-    assert from_series.rows[2]["sma_cm2"] == pytest.approx(AREA)
-    written = pydicom.dcmread(tmp_path / "out" / "mask.dcm")
-    assert written.Modality == "SEG"
-    again = measure_scan(series, tmp_path / "again", mask=tmp_path / "out" / "mask.dcm")
-    np.testing.assert_array_equal(again.mask, muscle() > 0)
-    measure_scan(nifti, tmp_path / "out", mask=mask)
-    assert not (tmp_path / "out" / "mask.dcm").exists(), "an earlier scan's mask would be taken for this one's"
-
-
-def test_nothing_about_the_patient_is_written_outside_the_dicom_object(series, mask, tmp_path):
-    measure_scan(series, tmp_path / "out", mask=mask)
-    header = pydicom.dcmread(next(series.glob("*")))
-    secrets = [
-        "Doe",
-        "Jane",
-        "4711",
-        "19500102",
-        str(header.SeriesInstanceUID),
-        str(header.StudyInstanceUID),
-        str(tmp_path),
-    ]
-    for path in (tmp_path / "out").iterdir():
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-        if path.suffix != ".dcm":
-            assert not [secret for secret in secrets if secret.encode() in content], path.name
-    with Image.open(tmp_path / "out" / "overlay.png") as picture:
-        assert picture.info == {}
-
-
 def test_one_dicom_slice(series, tmp_path):
     fourth = sorted(series.iterdir(), key=lambda p: pydicom.dcmread(p).ImagePositionPatient[2])[3]
     single = tmp_path / "one.dcm"
@@ -226,23 +121,6 @@ def test_bone_is_looked_for_across_slices_only_in_a_straight_stack(tmp_path):
     assert [round((row["sma_with_bone_cm2"] - row["sma_cm2"]) / PIXEL_CM2) for row in tilted.rows] == [0, 0, 6]
     assert "2-D" in table(tilted)
     assert json.loads((tmp_path / "out" / "measurements.json").read_text())["tilt_degrees"] == pytest.approx(10)
-
-
-def test_the_overlay_shows_the_slices_that_hold_muscle(nifti, mask, tmp_path):
-    measure_scan(nifti, tmp_path / "out", mask=mask)
-    with Image.open(tmp_path / "out" / "overlay.png") as picture:
-        pixels = np.asarray(picture)
-    halves = [half for row in np.array_split(pixels, 2) for half in np.array_split(row, 2, axis=1)]
-    outlined = [bool((half == COLOURS[1]).all(-1).sum() > 100) for half in halves]
-    assert outlined == [True, True, True, False], "three of six slices, two a row"
-
-
-def test_no_muscle_is_said_and_drawn(nifti, tmp_path):
-    empty = write_nifti(tmp_path / "empty.nii.gz", np.zeros_like(muscle()))
-    result = measure_scan(nifti, tmp_path / "out", mask=empty)
-    assert "6 of 6 slices hold no muscle" in table(result)
-    assert [float(row["sma_cm2"]) for row in read_rows(tmp_path / "out")] == [0] * 6
-    assert (tmp_path / "out" / "overlay.png").is_file()
 
 
 def test_slices():
@@ -289,30 +167,3 @@ def test_refusals_leave_nothing_behind(nifti, mask, tmp_path, monkeypatch, optio
     with pytest.raises(ValueError, match=sentence):
         measure_scan(nifti, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
-
-
-def launch(*arguments):
-    command = [sys.executable, "-m", "launch.measure", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-def test_the_command_prints_a_table_and_refuses_in_one_sentence(nifti, mask, tmp_path):
-    done = launch(
-        f"--image={nifti}", f"--mask={mask}", f"--output={tmp_path / 'out'}", "--label=1", "--remove_bone=true"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "cut out of SMA and SMD" in done.stdout
-    refused = launch(f"--image={nifti}", f"--mask={mask}", f"--output={tmp_path / 'no'}", "--slice=99")
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("error: slice 99 is not in the scan")
-    assert not (tmp_path / "no").exists()
-
-
-def test_measuring_a_given_mask_needs_no_jax(nifti, mask, tmp_path):
-    program = (
-        "import sys; from mskjax.study.scan import measure_scan; from mskjax.study.scan_folder import table;"
-        f"table(measure_scan({str(nifti)!r}, {str(tmp_path / 'out')!r}, mask={str(mask)!r}));"
-        "assert not {'jax', 'pandas', 'matplotlib'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
