@@ -7,8 +7,8 @@ r"""Trains a network on a dataset, or goes on with a run that was stopped.
         --config.dataset=DATASET --config.task.freeze="('backbone/.*',)" --config.learning_rate=3e-4
 
 The run folder holds metrics.jsonl, loss_curves.png, checkpoints/ and best/variables.safetensors, and DONE at the end.
-The same command goes on with a stopped run and skips a finished one. SIGTERM and Ctrl-C save a checkpoint at the next
-step and exit with 143 and 130.
+The same command goes on with a stopped run and skips a finished one. SIGTERM and Ctrl-C save a checkpoint and
+the best weights so far at the next step and exit with 143 and 130.
 """
 
 import os

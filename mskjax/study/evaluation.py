@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from mskjax.data.dataset import Dataset, Slices, read_dataset
+from mskjax.files import require_folder
 from mskjax.study import evaluation_folder, report
 from mskjax.study.overlays import draw_slice
 from mskjax.study.prediction import Predictor, load_predictor, predict_mask, progress
@@ -38,6 +39,7 @@ def evaluate(
     if evaluation_folder.is_current(output, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
         return output
+    require_folder(output)
     data = read_dataset(source)
     rows = data.rows(split)
     if not len(rows):

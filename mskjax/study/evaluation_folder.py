@@ -18,6 +18,8 @@ from mskjax.files import atomic_path, read_json, remove, sha256, write_json
 from mskjax.study import report
 from mskjax.study.summary import UNITS, Summary
 
+# To be raised when a metric, the report or an overlay changes, so that former evaluations are made anew.
+_EDITION = 1
 OUTPUTS = ("cases.csv", "summary.csv", "summary.json", "overlays", "report.html")
 
 
@@ -34,16 +36,18 @@ def provenance_of(workdir: Path) -> Any:
 
 def made_from(workdir: Path, dataset: Path, split: str) -> dict[str, Any]:
     """All that an evaluation depends on; `FileNotFoundError` where the run has no weights or the dataset is gone."""
-    weights = _present(workdir / "best" / "variables.safetensors", "train it until its first validation")
+    from mskjax.training.start import weight_file  # brings JAX along
+
     manifest = _present(dataset / "dataset.json", "name the dataset with --dataset if it has moved")
     metrics = workdir / "metrics.jsonl"
     return {
         "split": split,
-        "weights_sha256": sha256(weights),
+        "weights_sha256": sha256(weight_file(workdir)),
         "dataset_sha256": read_json(manifest)["sha256"],
         "metrics_sha256": sha256(metrics) if metrics.is_file() else None,
         "finished": (workdir / "DONE").is_file(),
         "mskjax": mskjax.__version__,
+        "edition": _EDITION,
     }
 
 

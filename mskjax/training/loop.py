@@ -45,13 +45,14 @@ class Observer(Protocol):
 
 
 class Interrupted(Exception):
-    """A signal ended the training after a checkpoint was saved; `status` is the shell's 128 + the signal's number."""
+    """A signal ended the training after `state` was saved; `status` is the shell's 128 + the signal's number."""
 
-    def __init__(self, signum: int, step: int):
+    def __init__(self, signum: int, state: TrainState):
         super().__init__(
-            f"stopped by {signal.Signals(signum).name} and saved at step {step}; the same command goes on from there"
+            f"stopped by {signal.Signals(signum).name} and saved at step {int(state.step)}; "
+            "the same command goes on from there"
         )
-        self.status = 128 + signum
+        self.status, self.state = 128 + signum, state
 
 
 def fit(
@@ -90,7 +91,7 @@ def fit(
             raise_if_broken(state)
             checkpoints.save(state)
         if signum:
-            raise Interrupted(signum, step)
+            raise Interrupted(signum, state)
     checkpoints.save(state)
     return state
 

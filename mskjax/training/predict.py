@@ -1,4 +1,4 @@
-"""Prediction with a finished run, on slices of any size and on their own grid."""
+"""Prediction with a run, on slices of any size and on their own grid."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jaxtyping import Float, Float32, Int16
 
 from mskjax import convert, tasks
@@ -42,15 +43,17 @@ class Predictor:
 
 
 def load_run(run: str | Path, batch_size: int = 4) -> Predictor:
-    """The predictor of a finished run, with the weights of its lowest validation loss.
+    """The predictor of a run, with the weights of its lowest validation loss; that of an unfinished one is logged.
 
-    Raises `OSError` where `run` is no finished run.
+    Raises `OSError` where `run` is no run, or has neither ended nor been stopped after a validation.
     """
     run = Path(run)
     if not (run / "config.json").is_file():
         raise FileNotFoundError(f"{run} is no run (no config.json); make one with launch.train")
     config = read_json(run / "config.json")
     variables, _ = convert.load_variables(weight_file(run))
+    if not (run / "DONE").is_file():
+        logging.warning("%s has not finished; these are its best weights so far", run)
     task = tasks.build(config["task"])
 
     def forward(variables: Variables, image_hu: Any) -> jax.Array:

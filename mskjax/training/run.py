@@ -16,12 +16,12 @@ from ml_collections import ConfigDict
 
 from mskjax import convert, tasks
 from mskjax.data.dataset import Dataset, read_dataset
-from mskjax.files import read_json, remove, write_json
+from mskjax.files import read_json, remove, require_folder, write_json
 from mskjax.training import optim, provenance, sharding, signals
 from mskjax.training.checkpoint import Checkpoints
 from mskjax.training.curves import plot_curves
 from mskjax.training.examples import Examples, load
-from mskjax.training.loop import Schedule, fit
+from mskjax.training.loop import Interrupted, Schedule, fit
 from mskjax.training.progress import Progress
 from mskjax.training.start import BEST, starting_state, weight_record
 from mskjax.training.state import TrainState
@@ -36,13 +36,14 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     it is, unless it is given more epochs or patience than before.
 
     Raises `ValueError` or `OSError` for inputs that do not fit and for a loss that is not finite, and
-    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint is saved.
+    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint and the best weights so far are saved.
     """
     config, workdir = _plain(config), Path(workdir)
     if _is_done(workdir, config):
         logging.info("%s is done", workdir)
         return
     _check(config)
+    require_folder(workdir)
     mesh = sharding.make_mesh(config["devices"], config["batch_size"])
     dataset = read_dataset(config["dataset"])
     with Checkpoints(workdir / "checkpoints", 60 * config["checkpoint_minutes"]) as checkpoints:
@@ -60,6 +61,8 @@ def _train(config: dict[str, Any], workdir: Path, dataset: Dataset, checkpoints:
     remove(workdir / "DONE")
     origin = {"path": config["dataset"], "sha256": dataset.manifest["sha256"]}
     provenance.record(workdir, config, origin, None if step else weight_record(config), step)
+    if checkpoints.latest_step is None:
+        remove(workdir / BEST)  # of a former run, whose checkpoints someone deleted
     _announce(state, task.freeze, examples, mesh, step)
     schedule = Schedule(*(config[name] for name in ("seed", "learning_rate", "epochs", "patience")))
     with (
@@ -68,12 +71,27 @@ def _train(config: dict[str, Any], workdir: Path, dataset: Dataset, checkpoints:
         signals.caught() as caught,
     ):
         steps = compile_steps(task, optimizer, mesh)
-        state = fit(steps, state, examples, schedule, checkpoints, [writer, progress], caught)
+        try:
+            state = fit(steps, state, examples, schedule, checkpoints, [writer, progress], caught)
+        except Interrupted as stop:
+            if int(stop.state.selection.best_step):
+                _write_best(workdir, stop.state)
+            raise
     _finish(workdir, state)
 
 
 def _finish(workdir: Path, state: TrainState) -> None:
     """Writes what a run leaves behind, `DONE` last."""
+    outcome = _write_best(workdir, state)
+    plot_curves(read_rows(workdir / METRICS), workdir / "loss_curves.png")
+    write_json(workdir / "DONE", outcome)
+    logging.info(
+        "%s: trained %d steps, kept the weights of step %d with validation loss %.4f", workdir, *outcome.values()
+    )
+
+
+def _write_best(workdir: Path, state: TrainState) -> dict[str, Any]:
+    """Writes the weights of the lowest validation loss so far; what is told of them."""
     best = state.selection
     outcome = {
         "step": int(state.step),
@@ -83,11 +101,7 @@ def _finish(workdir: Path, state: TrainState) -> None:
     variables = {"params": best.best_params, **best.best_model_state}
     # One entry, because safetensors writes several in a random order and equal runs are to have equal files.
     convert.save_variables(workdir / BEST, jax.device_get(variables), {"run": json.dumps(outcome)})
-    plot_curves(read_rows(workdir / METRICS), workdir / "loss_curves.png")
-    write_json(workdir / "DONE", outcome)
-    logging.info(
-        "%s: trained %d steps, kept the weights of step %d with validation loss %.4f", workdir, *outcome.values()
-    )
+    return outcome
 
 
 def _is_done(workdir: Path, config: dict[str, Any]) -> bool:

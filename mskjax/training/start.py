@@ -49,7 +49,10 @@ def weight_file(path: str | Path) -> Path:
     if file.is_file():
         return file
     if Path(path).is_dir():
-        raise FileNotFoundError(f"{path} is no finished run (no {BEST}); finish it with launch.train")
+        raise FileNotFoundError(
+            f"{path} holds no weights of a run (no {BEST}), which are written when a run ends, or is stopped after a "
+            "validation; start it, or go on with it, by launch.train"
+        )
     name = file.stem if file.stem in models.NETWORKS else "MODEL"
     raise FileNotFoundError(
         f"weight file {path} is missing; make it with: "

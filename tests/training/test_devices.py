@@ -70,4 +70,3 @@ def test_evaluation_agrees_and_leaves_padding_out(states):
     (_, _, one), (_, _, eight) = states
     assert one["weight"] == eight["weight"] == 5
     assert one["loss"] == pytest.approx(eight["loss"], rel=1e-8)
-    print(one, eight)

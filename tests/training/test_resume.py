@@ -12,6 +12,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from mskjax.convert import load_variables
+from mskjax.study.evaluation import evaluate
+from mskjax.training.writer import read_rows
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -80,6 +84,16 @@ def restored(workdir):
     return leaves
 
 
+def assert_can_be_evaluated(workdir):
+    """By the weights of the lowest validation loss so far, which are called so."""
+    _, metadata = load_variables(workdir / "best" / "variables.safetensors")
+    told, rows = json.loads(metadata["run"]), read_rows(workdir / "metrics.jsonl")
+    assert told["best_validation_loss"] == min(row["validation_loss"] for row in rows)
+    folder = evaluate(workdir)
+    assert json.loads((folder / "summary.json").read_text())["made_from"]["finished"] is False
+    assert "The run has not finished" in (folder / "report.html").read_text(encoding="utf-8")
+
+
 def test_sigterm_saves_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
     workdir = tmp_path / "run"
     process = launch(workdir)
@@ -90,6 +104,7 @@ def test_sigterm_saves_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
     assert "stopped by SIGTERM and saved at step" in told
     assert "Traceback" not in told
     assert not (workdir / "DONE").exists()
+    assert_can_be_evaluated(workdir)
     assert "going on at step" in finish(launch(workdir))
     assert_same(workdir, undisturbed)
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -11,7 +13,7 @@ from configs import segmentation
 from mskjax.convert import load_variables
 from mskjax.data import batches
 from mskjax.data.dataset import read_dataset, write_dataset
-from mskjax.training import load_run, train
+from mskjax.training import Interrupted, load_run, signals, train
 from mskjax.training.writer import read_rows
 
 
@@ -126,7 +128,7 @@ def test_another_runs_checkpoint_is_gone_on_from(finished, squares, tmp_path):
         ({"dataset": ""}, "--config.dataset"),
         ({"epochs": 0}, "config.epochs is 0"),
         ({"init_from": "weights/fcn_resnet101.safetensors"}, "launch.convert --model=fcn_resnet101 --download"),
-        ({"init_from": "{squares}"}, "no finished run"),
+        ({"init_from": "{squares}"}, "holds no weights of a run"),
         ({"resume": "{nowhere}"}, "no checkpoint"),
         ({"task": {"freeze": ("backbon/.*",)}}, r"'backbon/\.\*' matches no parameter"),
         ({"task": {"freeze": (".*",)}}, "no parameter to train"),
@@ -165,3 +167,30 @@ def test_patients_in_both_splits_are_warned_of(squares, tmp_path, caplog):
     write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(patient_id="one"), {})
     load(read_dataset(tmp_path / "other"), 32, 8, make_mesh(0, 8))
     assert "1 patients both train and validate" in caplog.text
+
+
+@contextmanager
+def stopped_at_once():
+    catcher = signals.Caught()
+    catcher.signum = signal.SIGTERM
+    yield catcher
+
+
+def test_a_run_that_is_stopped_before_a_validation_has_no_weights(squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(signals, "caught", stopped_at_once)
+    # Left by a former run, whose checkpoints are gone.
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "variables.safetensors").touch()
+    with pytest.raises(Interrupted, match="saved at step 1;"):
+        train(small(squares), tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no best/variables.*after a validation; start it, or go on with it"):
+        load_run(tmp_path)
+    with pytest.raises(Interrupted, match="saved at step 2;"):
+        train(small(squares), tmp_path)  # two steps an epoch
+    load_run(tmp_path)
+
+
+def test_a_workdir_that_is_a_file_is_refused(squares, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(NotADirectoryError, match="name another folder"):
+        train(small(squares), tmp_path / "run")
