@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 
@@ -16,12 +17,13 @@ _COLUMNS = (*_CASE_COLUMNS, "slice_index", "source_index", "level_mask", "level_
 
 
 def read_table(
-    path: str | Path, slices: str = "all", label: str | None = None, level_label: str | None = None
+    path: str | Path, slices: str = "all", label: tuple[str, ...] | None = None, level_label: str | None = None
 ) -> list[Pair]:
     """Pairs from a CSV with the columns image and mask, and any of case_id, patient_id, slice, label and so on.
 
-    Relative paths start at the CSV's folder. Empty cells take `slices`, `label` and `level_label`. Other columns are
-    ignored, and said. Raises `ValueError` where a column or a cell is missing, or case ids repeat.
+    Relative paths start at the CSV's folder. A cell names several labels as 1|2. Empty cells take `slices`, `label` and
+    `level_label`. Other columns are ignored, and said. Raises `ValueError` where a column or a cell is missing, or case
+    ids repeat.
     """
     path = Path(path)
     rows = _read_rows(path)
@@ -34,9 +36,8 @@ def read_table(
         raise ValueError(f"{path} gives case id {repeated[0]!r} to several rows; each row needs its own")
     if odd := [case for case in given if re.search(r"[/\\\x00-\x1f]|^\.", case)]:
         raise ValueError(f"{path} has case id {odd[0]!r}; files take its name, so leave out slashes and first dots")
-    defaults = {"label": label, "level_label": level_label}
-    filled = [row | {name: value or "" for name, value in defaults.items() if not row.get(name)} for row in rows]
-    return [_pair(row, path, i, slices) for i, row in enumerate(filled, start=2)]
+    defaults = {"slices": slices, "label": label, "level_label": level_label}
+    return [_pair(row, path, i, defaults) for i, row in enumerate(rows, start=2)]
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
@@ -55,22 +56,27 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
-def _pair(row: dict[str, str], table: Path, line: int, slices: str) -> Pair:
+def _pair(row: dict[str, str], table: Path, line: int, defaults: dict[str, Any]) -> Pair:
     def file(column: str) -> Path | None:
         return table.parent / row[column] if row.get(column) else None
 
     image, mask = file("image"), file("mask")
     if image is None or mask is None:
         raise ValueError(f"{table}, line {line}: image and mask must both be filled")
+    # Not parted by a comma, semicolon or tab, which part the cells, nor by a blank, which names hold.
+    labels = tuple(name.strip() for name in row.get("label", "").split("|") if name.strip())
+    chosen = {
+        "slices": row.get("slice") or row.get("slice_index"),
+        "label": labels,
+        "level_label": row.get("level_label"),
+    }
     return Pair(
         image=image,
         mask=mask,
-        slices=row.get("slice") or row.get("slice_index") or slices,
-        label=row["label"] or None,
+        **defaults | {name: value for name, value in chosen.items() if value},
         series=row.get("series") or None,
         mask_plain=file("mask_plain"),
         level_mask=file("level_mask"),
-        level_label=row["level_label"] or None,
         case_id=row.get("case_id", ""),
         patient_id=row.get("patient_id", ""),
         about=_about(row, f"{table}, line {line}"),

@@ -49,7 +49,7 @@ class Case:
 
 def fingerprint(pair: Pair, key: bytes) -> str:
     """A keyed hash of a pair's files, by path, size and time, and of what is asked of them; `OSError` without them."""
-    asked = (pair.slices, pair.label or "", pair.series or "", pair.level_label or "", _EDITION)
+    asked = (pair.slices, "\0".join(pair.label or ()), pair.series or "", pair.level_label or "", _EDITION)
     files = [path for path in (pair.image, pair.mask, pair.mask_plain, pair.level_mask) if path is not None]
     states = [f"{path.resolve()}:{list(_states(path))}" for path in files]
     return pseudonyms.pseudonym(key, "prepared", *asked, *states)

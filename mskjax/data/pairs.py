@@ -25,14 +25,15 @@ class Pair:
     """One image with its mask, and which of its slices to take.
 
     `slices` is "all" (that carry the mask), "largest" (where the mask has most pixels), "level" (the middle slice of
-    `level_label` in `level_mask`) or a number, 0-based from the feet. `mask_plain` is the plain bitmap where `mask` is
-    a bitmap with the outline drawn in. `about` holds what the user says of the case, under the columns of cases.csv.
+    `level_label` in `level_mask`) or a number, 0-based from the feet. The labels of `label` are joined. `mask_plain` is
+    the plain bitmap where `mask` is a bitmap with the outline drawn in. `about` holds what the user says of the case,
+    under the columns of cases.csv.
     """
 
     image: Path
     mask: Path
     slices: str = "all"
-    label: str | None = None
+    label: tuple[str, ...] | None = None
     series: str | None = None
     mask_plain: Path | None = None
     level_mask: Path | None = None
@@ -56,7 +57,7 @@ def match(
     images: str,
     masks: str,
     slices: str = "all",
-    label: str | None = None,
+    label: tuple[str, ...] | None = None,
     level_mask: str | None = None,
     level_label: str | None = None,
 ) -> tuple[list[Pair], dict[str, str]]:

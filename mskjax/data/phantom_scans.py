@@ -18,15 +18,18 @@ from mskjax.data import phantom
 from mskjax.data.writing import write_mask
 from mskjax.files import atomic_path, read_json, remove, write_json
 
+# To be raised when the same arguments draw other patients, so that former scans are drawn anew.
+_EDITION = 1
+
 
 def write_scans(folder: str | Path, count: int, size: int = 256, seed: int = 0) -> Path:
     """Writes `count` patients' slices of `size` x `size` pixels and one volume; the path of the table of cases.
 
-    Files that the same arguments once wrote are left as they are.
+    Files that the same arguments and edition of the phantoms once wrote are left as they are.
     """
     folder = Path(folder)
     table, receipt = folder / "cases.csv", folder / "phantoms.json"
-    arguments = {"count": count, "size": size, "seed": seed}
+    arguments = {"count": count, "size": size, "seed": seed, "edition": _EDITION}
     if receipt.is_file() and read_json(receipt) == arguments:
         return table
     logging.info("drawing %d phantom patients", count)

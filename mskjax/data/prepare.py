@@ -26,7 +26,7 @@ from mskjax.data.cases import Case
 from mskjax.data.dataset import Slices, stack, write_dataset
 from mskjax.data.pairs import Pair, match
 from mskjax.data.phantom_scans import write_scans
-from mskjax.files import read_json, remove, sha256
+from mskjax.files import read_json, remove, require_folder, sha256
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def collect(
     masks: str | None,
     table: str | None,
     slices: str | None = "all",
-    label: str | None = None,
+    label: tuple[str, ...] | None = None,
     level_mask: str | None = None,
     level_label: str | None = None,
 ) -> tuple[list[Pair], dict[str, str]]:
@@ -73,6 +73,8 @@ def prepare(pairs: Sequence[Pair], output: str | Path, shares: Shares = _DEFAULT
     where the splits cannot be made, two slices would have one id, or the folder's key is damaged.
     """
     output = Path(output)
+    require_folder(output)
+    new = [path for path in (output / pseudonyms.KEY_NAME, output) if not path.exists()]
     key = pseudonyms.case_key(output)
     good: dict[int, Case] = {}
     failed: dict[str, str] = {}
@@ -88,6 +90,9 @@ def prepare(pairs: Sequence[Pair], output: str | Path, shares: Shares = _DEFAULT
         made_by = _made_by(vars(shares), [prints[i] for i in good])
         _write(output, good, table, made_by | {"failed": len(failed)})
         _forget(output / "prepared", set(prints.values()))
+    else:
+        for path in new:
+            remove(path)
     return failed
 
 
@@ -98,6 +103,7 @@ def prepare_phantoms(
 
     `seed` draws them. Returns the failed ones as `prepare` does.
     """
+    require_folder(output)
     return prepare(read_table(write_scans(Path(output) / "phantoms", count, size, seed)), output, shares)
 
 

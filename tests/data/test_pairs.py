@@ -1,0 +1,57 @@
+"""Images and masks are matched by name, never by guess."""
+
+from pathlib import Path
+
+import pytest
+from pair_files import dicom_pair
+
+from mskjax.data.pairs import match
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def matched(folder: Path, images: str, masks: str) -> tuple[list[tuple[str, str]], set[str]]:
+    pairs, left = match(str(folder / images), str(folder / masks))
+    names = [(str(p.image.relative_to(folder)), str(p.mask.relative_to(folder))) for p in pairs]
+    return names, {str(Path(path).relative_to(folder)) for path in left}
+
+
+def test_files_are_matched_by_name(tmp_path):
+    touch(tmp_path, "i/a.nii.gz", "i/b.nrrd", "i/c.nii", "i/README.txt", "m/b.nii.gz", "m/a.nii", "m/d.nii")
+    names, left = matched(tmp_path, "i", "m")
+    assert names == [("i/a.nii.gz", "m/a.nii"), ("i/b.nrrd", "m/b.nii.gz")]
+    assert left == {"i/c.nii", "m/d.nii"}
+
+
+def test_words_for_image_and_mask_do_not_part_them(tmp_path):
+    touch(tmp_path, "x/p1_ct.nii.gz", "x/p2_CT.nii.gz", "x/p1_mask.nii.gz", "x/p2-seg.nii.gz")
+    names, left = matched(tmp_path, "x/*[tT].nii.gz", "x/p*[kg].nii.gz")
+    assert dict(names) == {"x/p1_ct.nii.gz": "x/p1_mask.nii.gz", "x/p2_CT.nii.gz": "x/p2-seg.nii.gz"}
+    assert not left
+
+
+def test_files_are_matched_by_folder(tmp_path):
+    touch(tmp_path, "p1/ct.nii.gz", "p1/muscle.nii.gz", "p2/ct.nii.gz", "p2/muscle.nii.gz")
+    names, left = matched(tmp_path, "*/ct.nii.gz", "*/muscle.nii.gz")
+    assert names == [("p1/ct.nii.gz", "p1/muscle.nii.gz"), ("p2/ct.nii.gz", "p2/muscle.nii.gz")]
+    assert not left
+
+
+def test_ambiguous_and_missing_names_are_refused(tmp_path):
+    touch(tmp_path, "i/a.nii.gz", "i/a.nrrd", "m/a.nii.gz", "n/x.nii", "n/y.nii")
+    with pytest.raises(ValueError, match=r"a\.nii\.gz, .*a\.nrrd would all be 'a'"):
+        matched(tmp_path, "i", "m")
+    with pytest.raises(ValueError, match="no image fits a mask by name"):
+        matched(tmp_path, "i", "n")
+    with pytest.raises(FileNotFoundError, match="names no file"):
+        matched(tmp_path, "i", "nowhere/*.nii")
+
+
+def test_a_folder_of_dicom_is_one_image(tmp_path):
+    one = dicom_pair(tmp_path)
+    pairs, left = match(str(one.image), str(one.mask))
+    assert (pairs, left) == ([one], {})

@@ -1,0 +1,74 @@
+"""The command launch.prepare."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+from pair_files import mask_on, write_image
+
+from mskjax.data.dataset import read_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def launch_prepare():
+    """Runs the launcher's main with flags and returns its exit status."""
+    from launch import prepare as launcher
+
+    def start(**values) -> int:
+        flags.FLAGS.unparse_flags()
+        flags.FLAGS(["prepare", *(f"--{name}={value}" for name, value in values.items())])
+        return launcher.main()
+
+    yield start
+    flags.FLAGS.unparse_flags()
+
+
+def test_the_launcher_reports_failures(cohort, launch_prepare, caplog):
+    (cohort / "muscle/case2.nii.gz").unlink()
+    said = {"images": cohort / "ct", "masks": cohort / "muscle", "output": cohort / "out"}
+    assert launch_prepare(**said, validation_fraction=0, test_fraction=0, slices="largest") == 1
+    assert "case2.nii.gz: has no mask of the same name" in caplog.text
+    assert list(read_dataset(cohort / "out").cases["slice_index"]) == [2, 2]
+
+
+def test_the_launcher_helps():
+    said = subprocess.run([sys.executable, "-m", "launch.prepare", "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert said.returncode == 0
+    assert "--level_label" in said.stdout and "python -m launch.prepare --images" in said.stdout
+
+
+def test_the_launcher_refuses_half_a_request(tmp_path):
+    command = [sys.executable, "-m", "launch.prepare", f"--images={tmp_path}", f"--output={tmp_path / 'out'}"]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ)
+    assert said.returncode == 2
+    assert "error: give --images and --masks" in said.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_launcher_joins_labels(cohort, launch_prepare):
+    labelled = mask_on(1, 2)
+    labelled[2] *= 2
+    write_image(cohort / "muscle/case0.nii.gz", labelled)
+    said = {"images": cohort / "ct/case0.nii.gz", "masks": cohort / "muscle/case0.nii.gz", "output": cohort / "out"}
+    assert launch_prepare(**said, validation_fraction=0, test_fraction=0, label="1,2") == 0
+    assert list(read_dataset(cohort / "out").cases["slice_index"]) == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["images", "masks", "cases", "slices", "label", "level_mask", "level_label"])
+def test_the_launcher_refuses_phantoms_with_images(launch_prepare, tmp_path, name):
+    with pytest.raises(ValueError, match=f"leave out --{name}, or --phantom"):
+        launch_prepare(phantom=2, output=tmp_path / "out", **{name: "1"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_launcher_refuses_an_output_that_is_a_file(cohort, launch_prepare):
+    said = {"images": cohort / "ct", "masks": cohort / "muscle", "output": cohort / "ct/case0.nii.gz/out"}
+    with pytest.raises(OSError, match=r"case0\.nii\.gz is a file.*name another folder"):
+        launch_prepare(**said)
+    with pytest.raises(OSError, match="name another folder"):
+        launch_prepare(phantom=2, output=cohort / "ct/case0.nii.gz")
