@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 from absl import logging
 
-from mskjax.data.headers import is_dicom, read_header, why_no_slice
+from mskjax.data.headers import is_dicom, may_be_cut, read_header, why_no_slice
 from mskjax.data.planes import Plane, planes_of
 from mskjax.data.stack import from_feet_to_head
 from mskjax.data.volumes import is_volume
@@ -59,9 +59,26 @@ def _ct_headers(path: Path) -> list[pydicom.Dataset]:
         raise ValueError(f"{path} is no CT slice ({next(iter(others))}); give a CT as DICOM, NIfTI or NRRD")
     if not slices:
         raise ValueError(f"{path} has no CT slice: {left_out or 'it is empty'}; {_remedy(files)}")
+    _refuse_cut(slices, others.get("not DICOM", []))
     if left_out:
         logging.info("left out of %s: %s", path, left_out)
     return slices
+
+
+def _refuse_cut(slices: list[pydicom.Dataset], foreign: list[Path]) -> None:
+    """Raises `OSError` for a file that is named like the slices and holds no DICOM: without it a scan ends early."""
+    kinds = {_kind(Path(header.filename)) for header in slices}
+    if cut := [file for file in foreign if _kind(file) in kinds and may_be_cut(file)]:
+        raise OSError(
+            f"{cut[0]} lies among CT slices, is named like them and holds no DICOM ({cut[0].stat().st_size} bytes); "
+            "copy it again, or move it away if it is no slice"
+        )
+
+
+def _kind(path: Path) -> str:
+    """The suffix that tells a kind of file: none where names end in a number, as UIDs do."""
+    suffix = path.suffix.lower()
+    return "" if suffix[1:].isdigit() else suffix
 
 
 def _remedy(files: list[Path]) -> str:
@@ -109,15 +126,22 @@ def _choose_geometry(path: Path, planes: list[Plane], geometry: str) -> list[Pla
     listed = "; ".join(f"#{number}: {_describe_geometry(group)}" for number, group in enumerate(groups, 1))
     wanted = f", and none of them is '#{geometry}'" if geometry else ""
     raise ValueError(
-        f"{path} has {len(groups)} geometries (mixed orientations, matrices or pixel spacings) in one series{wanted}: "
-        f"{listed}; name one as series=#1"
+        f"{path} has {len(groups)} geometries (mixed orientations, matrices, pixel spacings or frames of reference) "
+        f"in one series{wanted}: {listed}; name one as series=#1"
     )
 
 
 def _alike(one: Plane, other: Plane) -> bool:
-    """Whether two planes are parallel, equally turned, and of the same matrix and pixel spacing."""
+    """Whether two planes are parallel, equally turned, of the same matrix and pixel spacing, and in the same frame."""
+    if _frame_of_reference(one) != _frame_of_reference(other):
+        return False
     parallel = np.allclose(one.cosines, other.cosines, atol=1e-3)
     return parallel and one.matrix == other.matrix and np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3)
+
+
+def _frame_of_reference(plane: Plane) -> str:
+    """The UID of the space that its positions are in; positions of two spaces say nothing about each other."""
+    return str(plane.header.get("FrameOfReferenceUID") or "")
 
 
 def _describe(headers: list[pydicom.Dataset]) -> str:
@@ -136,7 +160,11 @@ def _describe_geometry(group: list[Plane]) -> str:
     cosines = " ".join(f"{x:.3g}" for x in first.cosines.ravel())
     rows, columns = first.matrix
     spacing = f"{first.spacing_mm[0]:g} x {first.spacing_mm[1]:g} mm"
-    return f"{len(group)} slices of {rows} x {columns} pixels of {spacing}, orientation {cosines} (as {first.name})"
+    frame = _frame_of_reference(first) or "unknown"
+    return (
+        f"{len(group)} slices of {rows} x {columns} pixels of {spacing}, orientation {cosines}, frame of reference "
+        f"{frame} (as {first.name})"
+    )
 
 
 def _few(files: list[Path]) -> str:

@@ -1,5 +1,6 @@
 """DICOM files found by what they hold, not by what they are called, and told apart: CT slices, and all the rest."""
 
+import contextlib
 import struct
 import warnings
 from collections.abc import Iterable
@@ -25,6 +26,11 @@ DECIDING = (
     *("HighBit", "BitsAllocated", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+)
+# What is asked later; too long a text is worth no warning then, and a wrong one is judged where it is asked.
+ASKED = (
+    *("PatientID", "PatientSex", "PatientAge", "PatientSize", "PatientWeight"),
+    *("StudyInstanceUID", "FrameOfReferenceUID"),
 )
 # Words of ImageType, as the standard (PS3.3 C.8.2.1.1.1, C.8.15.2.2.1) and the vendors write them.
 NO_SLICE = {
@@ -54,6 +60,14 @@ def is_dicom(path: Path) -> bool:
     return False
 
 
+def may_be_cut(path: Path) -> bool:
+    """Whether a file that is no DICOM may be what a broken copy left of one: nothing, zeros, or less than its mark."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    # Notes may be as short, but hold no zero byte.
+    return not start.strip(b"\0") or (len(start) < 132 and b"\0" in start)
+
+
 def read_header(path: Path) -> pydicom.Dataset:
     """The header of a DICOM file without its pixels; `OSError` where the file is damaged or cut short."""
     try:
@@ -62,6 +76,9 @@ def read_header(path: Path) -> pydicom.Dataset:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             modality, *_ = (header.get(keyword) for keyword in DECIDING)
             storage = sop_class(header)
+            for keyword in ASKED:
+                with contextlib.suppress(*UNREADABLE):
+                    header.get(keyword)
     except UNREADABLE as error:
         raise OSError(f"{path} is a damaged DICOM file ({type(error).__name__}); copy it again") from None
     told = len(modality) > 1 if modality else storage in (*CT_CLASSES, MediaStorageDirectoryStorage)
@@ -76,10 +93,12 @@ def why_no_slice(header: pydicom.Dataset) -> str | None:
 
     Raises `OSError` where a CT object is cut short before its matrix.
     """
-    modality, storage = str(header.get("Modality") or "CT"), sop_class(header)
+    modality, storage = str(header.get("Modality") or ""), sop_class(header)
     words = {word for value in _values(header.get("ImageType")) for word in value.upper().split()}
-    if modality != "CT" or (storage and storage not in CT_CLASSES):
-        return f"{modality} object" if modality != "CT" else f"{UID(storage).name} object"
+    if modality not in ("", "CT"):
+        return f"{modality} object"
+    if storage not in CT_CLASSES and (storage or not modality):
+        return f"{UID(storage).name} object" if storage else "object of unknown kind"
     if not header.get("Rows") or not header.get("Columns"):
         raise OSError(f"{header.filename} is a CT file cut short: it has no rows and columns; copy it again")
     if found := [NO_SLICE[word] for word in sorted(words & NO_SLICE.keys())]:
