@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydicom.misc import is_dicom
+from mskjax.data.headers import is_dicom
+from mskjax.data.volumes import NIFTI, NRRD, is_volume
 
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 BITMAPS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 CHOICES = ("all", "largest", "level")
 _WORDS = r"ct|image|img|scan|0000|mask|masks|seg|segmentation|label|labels|muscle|outline"
@@ -93,7 +93,12 @@ def _expand(pattern: str) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.name.lower().endswith((*VOLUMES, *BITMAPS)) or is_dicom(path)
+    """Whether `read_image` or `read_mask` would take a file; one that calls itself .dcm is theirs to refuse."""
+    return _is_no_dicom(path) or path.suffix.lower() == ".dcm" or is_dicom(path)
+
+
+def _is_no_dicom(path: Path) -> bool:
+    return is_volume(path) or path.name.lower().endswith(BITMAPS)
 
 
 def _as_series(pattern: str) -> list[Path]:
@@ -102,7 +107,7 @@ def _as_series(pattern: str) -> list[Path]:
     if not path.is_dir():
         return _expand(pattern)
     members = [p for p in _expand(pattern) if p.is_file()]
-    others = [p for p in members if p.name.lower().endswith((*VOLUMES, *BITMAPS))]
+    others = [p for p in members if _is_no_dicom(p)]
     return [path] if members and not others else _expand(pattern)
 
 
@@ -133,7 +138,7 @@ def _why_unmatched(images: list[Path], others: list[Path], what: str) -> str:
 
 def _stem(path: Path) -> str:
     name = path.name
-    suffix = next((s for s in sorted((*VOLUMES, *BITMAPS, ".dcm"), key=len)[::-1] if name.lower().endswith(s)), "")
+    suffix = next((s for s in sorted((*NIFTI, *NRRD, *BITMAPS, ".dcm"), key=len)[::-1] if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from dicom_files import body_hu, write_series
 from pair_files import dicom_pair
 
 from mskjax.data.pairs import match
@@ -55,3 +56,17 @@ def test_a_folder_of_dicom_is_one_image(tmp_path):
     one = dicom_pair(tmp_path)
     pairs, left = match(str(one.image), str(one.mask))
     assert (pairs, left) == ([one], {})
+
+
+def test_a_folder_lists_what_can_be_read_and_nothing_else(tmp_path):
+    slices = write_series(tmp_path / "i", body_hu(3), suffix="", transfer_syntax="1.2.840.10008.1.2.1")
+    for path in slices[:2]:
+        content = path.read_bytes()
+        # Without preamble and file meta, as some archives write it.
+        path.write_bytes(content[144 + int.from_bytes(content[140:144], "little") :])
+    touch(tmp_path, "i/broken.dcm", "i/other.mha", "i/other.mhd", "i/notes.md", "i/.nii")
+    touch(tmp_path, *(f"m/{path.name}.nii" for path in slices), "m/broken.nii", "m/other.nrrd")
+    names, left = matched(tmp_path, "i", "m")
+    expected = sorted([path.name for path in slices] + ["broken.dcm"])
+    assert [image for image, _ in names] == [f"i/{name}" for name in expected]
+    assert left == {"m/other.nrrd"}
