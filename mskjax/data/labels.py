@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-Label = int | str | Sequence[int | str]
+import numpy as np
+
+Number = int | np.integer
+Label = Number | str | Sequence[Number | str]
 MOST_LISTED = 200
 
 
@@ -20,18 +23,18 @@ def choose(label: Label | None, present: Mapping[int, str], path: str | Path) ->
                 f"{path} holds {len(present)} labels: {_listed(present)}; say which one or which ones are the mask"
             )
         return list(present)
-    wanted = [label] if isinstance(label, int | str) else list(label)
+    wanted = [label] if isinstance(label, Number | str) else list(label)
     if not wanted:
         raise ValueError(f"an empty list of labels names nothing in {path}; it holds {_listed(present)}")
     return [_number(one, present, path) for one in wanted]
 
 
-def _number(label: int | str, present: Mapping[int, str], path: str | Path) -> int:
+def _number(label: Number | str, present: Mapping[int, str], path: str | Path) -> int:
     text = str(label).strip()
     exact = [number for number, name in present.items() if name.strip() == text]
     alike = [number for number, name in present.items() if name.strip().casefold() == text.casefold()]
     by_number = [number for number in present if str(number) == text]
-    found = by_number if isinstance(label, int) else exact or alike or by_number
+    found = by_number if isinstance(label, Number) else exact or alike or by_number
     if not found:
         raise ValueError(f"{path} has no label {label!r}; it holds {_listed(present)}")
     if len(found) > 1:

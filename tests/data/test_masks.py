@@ -106,7 +106,10 @@ def test_the_only_label_needs_no_name(tmp_path):
     np.testing.assert_array_equal(values(read_mask(path, image())), LABELS == 7)
 
 
-@pytest.mark.parametrize(("label", "numbers"), [(2, [2]), ("2", [2]), ([1, 7], [1, 7]), (["1", 2], [1, 2])])
+@pytest.mark.parametrize(
+    ("label", "numbers"),
+    [(2, [2]), ("2", [2]), ([1, 7], [1, 7]), (["1", 2], [1, 2]), (np.int64(2), [2]), ([np.uint8(1), 7], [1, 7])],
+)
 def test_labels_are_numbers_texts_or_lists(tmp_path, label, numbers):
     path = write(tmp_path / "mask.nii.gz", image())
     np.testing.assert_array_equal(values(read_mask(path, image(), label)), np.isin(LABELS, numbers))
