@@ -10,6 +10,7 @@ from typing import Any
 from absl import logging
 
 from mskjax.data.pairs import Pair
+from mskjax.types import PLAUSIBLE_HEIGHT_M
 
 ABOUT = ("sex", "age_years", "height_m", "weight_kg", "sarcopenia", "split")
 _CASE_COLUMNS = ("case_id", "patient_id", "image", "mask", "mask_plain", "slice", "label", "series")
@@ -93,7 +94,7 @@ def _about(row: dict[str, str], where: str) -> dict[str, str]:
         "sarcopenia": ("0", "1"),
         "split": ("train", "validation", "test"),
     }
-    limits = {"age_years": (0.0, 120.0), "height_m": (0.4, 2.5), "weight_kg": (2.0, 400.0)}
+    limits = {"age_years": (0.0, 120.0), "height_m": PLAUSIBLE_HEIGHT_M, "weight_kg": (2.0, 400.0)}
     for name, value in about.items():
         if name in allowed and value not in allowed[name]:
             raise ValueError(f"{where}: {name} is {value!r}, not one of {', '.join(allowed[name])} or empty")

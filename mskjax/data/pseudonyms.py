@@ -14,6 +14,7 @@ from pathlib import Path
 import pydicom
 
 from mskjax.files import atomic_path
+from mskjax.types import PLAUSIBLE_HEIGHT_M
 
 KEY_NAME = "case_key"
 _DIGITS = 16
@@ -46,7 +47,7 @@ def about(header: pydicom.Dataset) -> dict[str, str]:
     found = {"sex": str(header.get("PatientSex", ""))}
     if age := re.fullmatch(r"(\d{1,3})([YMWD])", str(header.get("PatientAge", "")).strip()):
         found["age_years"] = f"{min(int(age[1]) * _YEARS[age[2]], 90):.4g}"
-    limits = {"height_m": ("PatientSize", 0.4, 2.5), "weight_kg": ("PatientWeight", 2, 400)}
+    limits = {"height_m": ("PatientSize", *PLAUSIBLE_HEIGHT_M), "weight_kg": ("PatientWeight", 2, 400)}
     for name, (keyword, low, high) in limits.items():
         # Unparsable or absent: it stays unknown.
         with contextlib.suppress(ValueError, TypeError):

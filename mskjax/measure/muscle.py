@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mskjax.measure.checks import Number, Spacing, Values, as_mask, as_spacing_mm, same_shape
+from mskjax.types import PLAUSIBLE_HEIGHT_M
 
 MM2_PER_CM2 = 100
-PLAUSIBLE_HEIGHT_M = (0.4, 2.6)
 
 
 def muscle_area_cm2(mask: Values, spacing_mm: Spacing) -> float | Float[np.ndarray, "d"]:

@@ -1,13 +1,17 @@
 """Cases that are listed in a CSV."""
 
+import contextlib
 from pathlib import Path
 
+import pydicom
 import pytest
 from pair_files import ALL_TRAIN
 
 from mskjax.data import prepare
 from mskjax.data.case_table import read_table
 from mskjax.data.dataset import read_dataset
+from mskjax.data.pseudonyms import about
+from mskjax.measure import muscle_index_cm2_m2
 
 
 def write_csv(folder: Path, *lines: str) -> Path:
@@ -61,3 +65,18 @@ def test_a_cell_names_several_labels(tmp_path, separator):
     assert [row.label for row in read_table(table)] == [None, ("1",), ("psoas left", "psoas right")]
     assert read_table(table, label=("8", "9"))[0].label == ("8", "9")
     assert read_table(table, label=("8", "9"))[1].label == ("1",)
+
+
+@pytest.mark.parametrize(("height_m", "plausible"), [("0.39", False), ("0.4", True), ("2.6", True), ("2.61", False)])
+def test_a_table_a_header_and_the_muscle_index_take_the_same_heights(tmp_path, height_m, plausible):
+    table = write_csv(tmp_path, "image,mask,height_m", f"a.nii,b.nii,{height_m}")
+    header = pydicom.Dataset()
+    header.PatientSize = height_m
+    assert ("height_m" in about(header)) == plausible
+    if plausible:
+        assert read_table(table)[0].about["height_m"] == height_m
+    else:
+        with pytest.raises(ValueError, match=f"height_m is '{height_m}', not a number from 0.4 to 2.6"):
+            read_table(table)
+    with contextlib.nullcontext() if plausible else pytest.raises(ValueError, match="not a person's"):
+        assert muscle_index_cm2_m2(1.0, float(height_m)) == pytest.approx(float(height_m) ** -2)
