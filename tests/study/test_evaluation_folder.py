@@ -5,6 +5,7 @@ import json
 import pytest
 
 from mskjax.study import evaluation_folder
+from mskjax.study.evaluation import evaluate
 
 
 @pytest.fixture
@@ -37,3 +38,9 @@ def test_an_evaluation_is_made_again_when_what_it_shows_may_differ(workdir, monk
     change(workdir, monkeypatch)
     same = evaluation_folder.made_from(workdir, workdir.parent, "test") == former
     assert same == (change is nothing)
+
+
+def test_an_output_that_is_a_file_is_refused(workdir, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="name another folder"):
+        evaluate(workdir, output=tmp_path / "file", dataset=tmp_path)
