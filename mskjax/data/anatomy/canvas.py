@@ -14,6 +14,7 @@ Real = int | float
 Point = tuple[Real, Real]
 Window = tuple[slice, slice]
 # How far roll and warp may move a point against the middle row and column.
+_ONE_THREAD = 2**18  # multiplications, above which OpenBLAS takes several threads
 _SLACK_MM = 16.0
 
 
@@ -110,5 +111,8 @@ class Waves:
         kx, ky, kz = self.rad_per_mm.T
         a = np.outer(kx, x).astype(np.float32)
         b = (np.outer(ky, y) + (kz * z + self.phase)[:, None]).astype(np.float32)
-        values = np.concatenate([np.cos(b), -np.sin(b)]).T @ np.concatenate([np.cos(a), np.sin(a)])
+        rows, columns = np.concatenate([np.cos(b), -np.sin(b)]).T, np.concatenate([np.cos(a), np.sin(a)])
+        # In blocks too small for BLAS to share among threads: waking them takes longer than the whole product.
+        block = max(1, _ONE_THREAD // columns.size)
+        values = np.concatenate([rows[i : i + block] @ columns for i in range(0, len(rows), block)])
         return values * np.float32(np.sqrt(2 / len(self.phase)))
