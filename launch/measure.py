@@ -21,7 +21,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for the results, replacing 
 RUN = flags.DEFINE_string("run", None, "Run of launch.train that predicts the mask.")
 MASK = flags.DEFINE_multi_string("mask", None, "Finished mask instead of a run; a plain and an outlined bitmap: twice.")
 SERIES = flags.DEFINE_string("series", None, "Which DICOM series, where the folder holds several.")
-LABEL = flags.DEFINE_list("label", None, "Numbers or names of the mask's labels, where it holds several.")
+LABEL = flags.DEFINE_multi_string("label", None, "Number or name of a label of the mask; several: 86,87 or twice.")
 SLICE = flags.DEFINE_string("slice", None, "Slice K or slices A:B (A up to but not B), from 0 at the feet. [all]")
 HEIGHT_M = flags.DEFINE_float("height_m", None, "The patient's height in metres.")
 HU_WINDOW = flags.DEFINE_string("hu_window", None, "Measure only pixels of A:B HU, both included, as in -29:150.")
@@ -30,7 +30,7 @@ REMOVE_BONE = flags.DEFINE_boolean("remove_bone", None, "Cut bone out of the mas
 
 def main() -> None:
     """Measures, and prints the table."""
-    from mskjax.study.scan import measure_scan
+    from mskjax.study.scan import measure_scan, parse_labels
     from mskjax.study.scan_folder import table
 
     mask = MASK.value[0] if MASK.value and len(MASK.value) == 1 else MASK.value
@@ -40,7 +40,7 @@ def main() -> None:
         run=RUN.value,
         mask=mask,
         series=SERIES.value,
-        label=LABEL.value,
+        label=parse_labels(LABEL.value),
         slices=SLICE.value,
         height_m=HEIGHT_M.value,
         hu_window=HU_WINDOW.value,

@@ -11,15 +11,17 @@ from mskjax import measure
 
 @dataclass(frozen=True)
 class Options:
-    """How a mask is measured; `ValueError` where window or height make no sense.
+    """What was asked for; `ValueError` where window or height make no sense.
 
     `hu_window` (lowest, highest) keeps only the mask's pixels within, both ends included. Without `height_m` there is
-    no index.
+    no index. `label` and `slices` are the words in which a part of a mask and of a scan were asked for.
     """
 
     remove_bone: bool
     hu_window: tuple[float, float] | None = None
     height_m: float | None = None
+    label: tuple[int | str, ...] | None = None
+    slices: str | None = None
 
     def __post_init__(self):
         if self.hu_window is not None:

@@ -1,17 +1,19 @@
 """Measuring one scan, in the mask that a run predicts or in a finished one."""
 
+import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 from jaxtyping import Bool, Float, Int16
 
 from mskjax.data import read_image, read_mask
 from mskjax.data.dicom import read_series
 from mskjax.data.orientation import tilt_degrees, to_axial
 from mskjax.data.volumes import is_volume
-from mskjax.study import scan_folder
+from mskjax.study import origin, scan_folder
 from mskjax.study.measurement import Measurement, Options, measure_slices
 from mskjax.study.prediction import Predictor, load_predictor, predict_mask, progress
 
@@ -32,14 +34,20 @@ def measure_scan(
     """Measures the scan `image` in the mask that `run` predicts or that is given, and writes the folder `output`.
 
     `slices` is "K" or "A:B" (from A up to but not B), counted from 0 at the feet, and all slices where it is None;
-    `hu_window` is "A:B" in HU, both included. Bone is cut out of predictions and left in given masks unless
-    `remove_bone` says otherwise. `predictor` takes the place of the run's own. Raises `ValueError` or `OSError` where
-    the input does not fit, or is a file that would be replaced, and then writes nothing.
+    `label` says which of a given mask's labels; `hu_window` is "A:B" in HU, both included. Bone is cut out of
+    predictions and left in given masks unless `remove_bone` says otherwise. `predictor` takes the place of the run's
+    own. Raises `ValueError` or `OSError` where the input does not fit, or a file would be replaced that was given or
+    edited, and then writes nothing.
     """
     if (run is None) == (mask is None):
         raise ValueError("give either a run, which predicts the mask, or a finished mask")
+    if run is not None and label is not None:
+        raise ValueError(
+            f"label {label!r} picks a part of a given mask, and a run makes its own; leave one of them out"
+        )
     window = None if hu_window is None else parse_window(hu_window)
-    options = Options(mask is None if remove_bone is None else remove_bone, window, height_m)
+    labels = (label,) if isinstance(label, int | str) else label and tuple(label)
+    options = Options(mask is None if remove_bone is None else remove_bone, window, height_m, labels, slices)
     drawn = [mask] if isinstance(mask, str | Path) else mask or []
     scan_folder.check(Path(output), [image, *drawn])
     scan = read_image(image, series)
@@ -48,6 +56,7 @@ def measure_scan(
     if mask is not None:
         muscle = to_axial(read_mask(mask, scan, label))[0] > 0
     else:
+        _warn_of_phantoms(str(run))
         muscle = _predict(predictor or load_predictor(str(run)), image_hu, spacing_mm, chosen)
     volumetric = len(image_hu) > 1 and not tilt_degrees(scan)
     measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric)
@@ -75,6 +84,13 @@ def parse_slices(text: str | None, depth: int) -> range:
     return range(first, stop)
 
 
+def parse_labels(texts: Sequence[str] | None) -> list[str] | None:
+    """The labels of texts such as "86,87" and "psoas", all in one list; a name with a comma stands in double quotes."""
+    if texts is None:
+        return None
+    return [label.strip() for row in csv.reader(texts, skipinitialspace=True) for label in row]
+
+
 def parse_window(text: str) -> tuple[float, float]:
     """The lowest and highest HU of "A:B"; `ValueError` for any other text."""
     try:
@@ -82,6 +98,11 @@ def parse_window(text: str) -> tuple[float, float]:
     except ValueError:
         raise ValueError(f"HU window {text!r} is no pair of numbers such as -29:150") from None
     return low, high
+
+
+def _warn_of_phantoms(run: str) -> None:
+    if origin.learned_from_phantoms(run):
+        logging.warning("%s has learned from phantoms only; its figures for a patient's scan mean nothing", run)
 
 
 def _predict(

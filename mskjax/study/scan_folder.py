@@ -25,14 +25,16 @@ from pydicom import Dataset
 import mskjax
 from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_axial
 from mskjax.data.writing import write_mask, write_seg
-from mskjax.files import atomic_path, remove, require_folder, sha256, write_json
+from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 from mskjax.measure import bone
+from mskjax.study import origin
 from mskjax.study.measurement import Measurement
 from mskjax.study.overlays import draw_slice, montage
 
 COLUMNS: tuple[str, ...] = ("slice_index", "sma_cm2", "smd_hu", "smi_cm2_m2")
 FIGURES = ("measurements.csv", "measurements.json")
-OUTPUTS = (*FIGURES, "mask.nii.gz", "mask.dcm", "overlay.png")
+MASKS = ("mask.nii.gz", "mask.dcm")
+OUTPUTS = (*FIGURES, *MASKS, "overlay.png")
 MAX_TILES = 64
 MONTAGE_PX = 2400
 MM3_PER_CM3 = 1000
@@ -40,12 +42,21 @@ MM2_PER_CM2 = 100
 
 
 def check(output: Path, inputs: Sequence[str | Path]) -> None:
-    """Raises `OSError` where the folder cannot be written, `ValueError` where that would replace one of the inputs."""
+    """Raises `OSError` where the folder cannot be written, `ValueError` where an input or an edited mask lies in it."""
     require_folder(output)
     for path in map(Path, inputs):
         for former in (output / name for name in OUTPUTS):
             if path.exists() and former.exists() and path.samefile(former):
                 raise ValueError(f"{path} would be replaced by what is measured in it; give another --output")
+    _check_unedited(output)
+
+
+def _check_unedited(output: Path) -> None:
+    described = output / "measurements.json"
+    made = read_json(described).get("files_sha256", {}) if described.is_file() else {}
+    for path in (output / name for name in made):
+        if path.is_file() and sha256(path) != made[path.name]:
+            raise ValueError(f"{path} was edited; measure it with --mask={path} and another --output, or delete it")
 
 
 def write(
@@ -89,7 +100,7 @@ def _make(
     write_mask(output / "mask.nii.gz", mask)
     with atomic_path(output / "overlay.png") as written:
         overlay(scan, measurement).save(written, compress_level=3)
-    write_json(output / "measurements.json", _description(scan, measurement, run))
+    write_json(output / "measurements.json", _description(scan, measurement, run, output))
     with atomic_path(output / "measurements.csv") as written, written.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -112,16 +123,16 @@ def overlay(scan: sitk.Image, measurement: Measurement) -> Image.Image:
 
 
 def table(measurement: Measurement) -> str:
-    """The measurement for people: one line a slice that holds muscle, and what was done about bone."""
+    """The measurement for people: a line for each slice asked for, or else that holds muscle, and what was done."""
     options, lines = measurement.options, ["slice   SMA cm2   SMD HU   SMI cm2/m2   SMA with bone   SMA without bone"]
-    for row in measurement.rows:
-        if row["sma_with_bone_cm2"] > 0:
-            index = "-" if math.isnan(row["smi_cm2_m2"]) else f"{row['smi_cm2_m2']:.2f}"
-            lines.append(
-                f"{row['slice_index']:5d} {row['sma_cm2']:9.2f} {row['smd_hu']:8.2f} {index:>12} "
-                f"{row['sma_with_bone_cm2']:15.2f} {row['sma_without_bone_cm2']:18.2f}"
-            )
-    empty = len(measurement.rows) - len(lines) + 1
+    held = [row for row in measurement.rows if row["sma_with_bone_cm2"] > 0]
+    for row in held if options.slices is None else measurement.rows:
+        density, index = ("-" if math.isnan(row[name]) else f"{row[name]:.2f}" for name in ("smd_hu", "smi_cm2_m2"))
+        lines.append(
+            f"{row['slice_index']:5d} {row['sma_cm2']:9.2f} {density:>8} {index:>12} "
+            f"{row['sma_with_bone_cm2']:15.2f} {row['sma_without_bone_cm2']:18.2f}"
+        )
+    empty = len(measurement.rows) - len(held)
     if empty:
         lines.append(f"{empty} of {len(measurement.rows)} slices hold no muscle")
     applied = "cut out of" if options.remove_bone else "left in"
@@ -134,13 +145,14 @@ def table(measurement: Measurement) -> str:
     return "\n".join(lines)
 
 
-def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | None) -> dict[str, Any]:
+def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | None, output: Path) -> dict[str, Any]:
     options, (depth_mm, row_mm, column_mm) = measurement.options, to_axial(scan)[1].tolist()
     volume_cm3 = sum(row["sma_cm2"] for row in measurement.rows) * MM2_PER_CM2 * depth_mm / MM3_PER_CM3
     return {
         "mskjax": mskjax.__version__,
         "mask": "given" if run is None else "predicted",
-        "weights_sha256": _weights_sha256(run),
+        "run": None if run is None else origin.describe(run),
+        "asked": {"label": options.label, "slices": options.slices},
         "bone": {
             "cut_out": options.remove_bone,
             "looked_for_in": measurement.bone_removal,
@@ -157,12 +169,9 @@ def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | N
             {"source_index": source_index(scan, row["slice_index"]), **_finite(row, missing=None)}
             for row in measurement.rows
         ],
+        # By which an edited mask is told from one that may be replaced.
+        "files_sha256": {name: sha256(output / name) for name in MASKS if (output / name).exists()},
     }
-
-
-def _weights_sha256(run: str | Path | None) -> str | None:
-    weights = None if run is None else Path(run) / "best" / "variables.safetensors"
-    return sha256(weights) if weights and weights.is_file() else None
 
 
 def _finite(row: dict[str, Any], missing: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from scans import AREA, muscle, write_nifti
 
 
 def launch(*arguments):
@@ -45,3 +46,16 @@ def test_an_output_that_is_a_file_is_refused(nifti, mask):
     refused = launch(f"--image={nifti}", f"--mask={mask}", f"--output={nifti}")
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"error: {nifti} is a file") and "name another folder" in refused.stderr
+
+
+def test_labels_may_be_repeated_or_separated_by_commas(nifti, tmp_path):
+    drawn = muscle()
+    drawn[3], drawn[4] = drawn[3] * 86, drawn[4] * 87
+    labels = write_nifti(tmp_path / "labels.nii.gz", drawn)
+    found = {}
+    for name, asked in {"twice": ["--label=86", "--label=87"], "commas": ["--label=86,87"]}.items():
+        done = launch(f"--image={nifti}", f"--mask={labels}", f"--output={tmp_path / name}", "--slice=2:5", *asked)
+        assert done.returncode == 0, done.stderr
+        found[name] = json.loads((tmp_path / name / "measurements.json").read_text())
+        assert [row["sma_cm2"] for row in found[name]["slices"]] == [0, AREA, AREA]
+        assert found[name]["asked"] == {"label": ["86", "87"], "slices": "2:5"}

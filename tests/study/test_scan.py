@@ -10,7 +10,9 @@ import SimpleITK as sitk
 from dicom_files import write_series
 from scans import AREA, PIXEL_CM2, muscle, read_rows, scan_hu, write_nifti
 
-from mskjax.study.scan import measure_scan, parse_slices, parse_window
+from mskjax.files import sha256
+from mskjax.study.origin import learned_from_phantoms
+from mskjax.study.scan import measure_scan, parse_labels, parse_slices, parse_window
 from mskjax.study.scan_folder import table
 
 
@@ -71,7 +73,7 @@ def test_a_run_predicts_only_the_chosen_slices_and_loses_bone(nifti, tmp_path):
     assert kept.rows[0]["sma_cm2"] == pytest.approx(AREA)
     described = json.loads((tmp_path / "out" / "measurements.json").read_text())
     assert described["mask"] == "predicted"
-    assert described["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert described["run"]["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
 
 
 @pytest.mark.parametrize("flips", [(), (0,), (1,), (2,), (0, 1), (0, 1, 2)])
@@ -167,3 +169,35 @@ def test_refusals_leave_nothing_behind(nifti, mask, tmp_path, monkeypatch, optio
     with pytest.raises(ValueError, match=sentence):
         measure_scan(nifti, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_label_with_a_run_is_refused(nifti, tmp_path):
+    with pytest.raises(ValueError, match=r"label 86 picks a part of a given mask.*leave one of them out"):
+        measure_scan(nifti, tmp_path / "out", run="run", label=86, predictor=lambda *_: muscle()[:1] * 1.0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_flags():
+    assert parse_labels(None) is None
+    assert parse_labels(["86, 87", "psoas"]) == ["86", "87", "psoas"]
+    assert parse_labels(['"psoas, left",3']) == ["psoas, left", "3"]
+    assert parse_labels([""]) == []
+
+
+@pytest.mark.parametrize("phantoms", [True, False])
+def test_a_network_that_knows_only_phantoms_is_told_of(nifti, tmp_path, caplog, phantoms):
+    dataset, run = tmp_path / "dataset", tmp_path / "run"
+    dataset.mkdir()
+    run.mkdir()
+    images = [f"{dataset}/phantoms/images/phantom_0000.nii.gz", "phantoms/images/phantom_0001.nii.gz" * phantoms]
+    (dataset / "cases.csv").write_text("\n".join(["case_id,image", *(f"a,{image}" for image in images)]))
+    made_from = {"path": str(dataset), "sha256": {"cases.csv": sha256(dataset / "cases.csv")}}
+    (run / "provenance.json").write_text(json.dumps({"dataset": made_from}))
+    (run / "config.json").write_text(json.dumps({"init": "segmentation"}))
+    measure_scan(nifti, tmp_path / "out", run=run, predictor=lambda *_: muscle()[:1] * 1.0)
+    assert caplog.text.count("learned from phantoms only") == phantoms
+    described = json.loads((tmp_path / "out" / "measurements.json").read_text())["run"]
+    assert (described["folder"], described["dataset"], described["init"]) == ("run", made_from, "segmentation")
+    assert described["learned_from_phantoms_only"] is phantoms
+    (dataset / "cases.csv").write_text("case_id,image\n")
+    assert learned_from_phantoms(run) is None, "no longer the cases that it learned from"

@@ -130,3 +130,22 @@ def test_an_image_that_would_be_replaced_is_refused(mask, tmp_path):
     image = write_nifti(tmp_path / "out" / "mask.nii.gz", scan_hu())
     with pytest.raises(ValueError, match="would be replaced"):
         measure_scan(image, tmp_path / "out", mask=mask)
+
+
+def test_slices_asked_for_are_in_the_table_even_without_muscle(nifti, mask, tmp_path):
+    line = table(measure_scan(nifti, tmp_path / "out", mask=mask, slices="1")).splitlines()[1]
+    assert line.split() == ["1", "0.00", "-", "-", "0.00", "0.00"]
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.dcm"])
+def test_an_edited_mask_is_not_replaced(series, mask, tmp_path, name):
+    measure_scan(series, tmp_path / "out", mask=mask)
+    measure_scan(series, tmp_path / "out", mask=mask)
+    edited = tmp_path / "out" / name
+    edited.write_bytes(edited.read_bytes() + b"edited")
+    former = files(tmp_path / "out")
+    with pytest.raises(ValueError, match=f"{name} was edited; measure it with --mask=.*or delete it"):
+        measure_scan(series, tmp_path / "out", mask=mask, slices="3")
+    assert files(tmp_path / "out") == former
+    edited.unlink()
+    measure_scan(series, tmp_path / "out", mask=mask)

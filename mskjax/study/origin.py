@@ -1,0 +1,53 @@
+"""What a run says of itself: where its network comes from and which dataset it has learned from.
+
+Runs without the files that say so, or with a dataset that is gone, are described as far as they go.
+"""
+
+import csv
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mskjax.files import read_json, sha256
+
+# As mskjax.data.phantom_scans names them, under whatever folder.
+_PHANTOM = re.compile(r"(?:^|[/\\])phantoms[/\\]images[/\\]phantom_\d{4,}\.nii\.gz$")
+
+
+def provenance_of(run: str | Path) -> dict[str, Any]:
+    """What the run was made from, or nothing where it does not say."""
+    return _json(Path(run) / "provenance.json")
+
+
+def describe(run: str | Path) -> dict[str, Any]:
+    """The run's folder name, weights' digest, dataset's path and digests, and `init`; None for what is not known."""
+    run = Path(run)
+    weights = run / "best" / "variables.safetensors"
+    return {
+        "folder": run.resolve().name,
+        "weights_sha256": sha256(weights) if weights.is_file() else None,
+        "dataset": provenance_of(run).get("dataset"),
+        "init": _json(run / "config.json").get("init"),
+        "learned_from_phantoms_only": learned_from_phantoms(run),
+    }
+
+
+def learned_from_phantoms(run: str | Path) -> bool | None:
+    """Whether all cases of the run's dataset are phantoms; None where that dataset no longer lies where it was."""
+    dataset = provenance_of(run).get("dataset") or {}
+    cases = Path(dataset.get("path", "")) / "cases.csv"
+    if not cases.is_file() or sha256(cases) != dataset["sha256"].get("cases.csv"):
+        return None
+    with cases.open(newline="", encoding="utf-8") as file:
+        return are_phantoms(row.get("image") or "" for row in csv.DictReader(file))
+
+
+def are_phantoms(images: Iterable[str]) -> bool:
+    """Whether all paths of a dataset's column `image`, of which there is one at least, are of drawn phantoms."""
+    found = [bool(_PHANTOM.search(image)) for image in images]
+    return bool(found) and all(found)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
