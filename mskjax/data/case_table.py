@@ -47,11 +47,15 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = max(",;\t", key=file.readline().count)
             file.seek(0)
-            header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file, delimiter=separator) if line]
-    except (csv.Error, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path} is no CSV in UTF-8 with a header ({error})") from error
-    if not lines:
-        raise ValueError(f"{path} has no rows below its header")
+            lines = [[cell.strip() for cell in line] for line in csv.reader(file, delimiter=separator) if line]
+    except OSError as error:
+        raise OSError(f"{path} cannot be read ({error.strerror}); name a CSV of cases") from error
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path} is no CSV in UTF-8; save the table as CSV in UTF-8") from error
+    if len(lines) < 2:
+        lacks = "has no rows below its header" if lines else "is empty"
+        raise ValueError(f"{path} {lacks}; give it a header with image and mask, and a row for each case")
+    header, *lines = lines
     if uneven := [i for i, line in enumerate(lines, start=2) if len(line) != len(header)]:
         raise ValueError(f"{path}, line {uneven[0]}: not as many cells as the header has columns ({len(header)})")
     return [dict(zip(header, line, strict=True)) for line in lines]
@@ -81,6 +85,7 @@ def _pair(row: dict[str, str], table: Path, line: int, defaults: dict[str, Any])
         case_id=row.get("case_id", ""),
         patient_id=row.get("patient_id", ""),
         about=_about(row, f"{table}, line {line}"),
+        listed_at=f"{table}, line {line}",
     )
 
 

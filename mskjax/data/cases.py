@@ -57,6 +57,8 @@ def fingerprint(pair: Pair, key: bytes) -> str:
 
 def _states(path: Path) -> Iterator[tuple[str, int, int]]:
     """Name, size and time of all files that an image or mask is made of."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; correct its path, or put the file there")
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
     elif path.suffix.lower() in _DETACHED:
@@ -109,6 +111,11 @@ def _choose(pair: Pair, image: sitk.Image, mask: UInt8[np.ndarray, "d h w"]) -> 
     if pair.slices == "largest":
         return [int(np.argmax(pixels))]
     k = _middle(pair, image) if pair.slices == "level" else int(pair.slices)
+    if k >= len(pixels):
+        raise ValueError(
+            f"slice {k} is out of range: {pair.image} has {len(pixels)}, numbered from 0 at the feet to "
+            f"{len(pixels) - 1}; correct the number"
+        )
     if k not in carrying:
         raise ValueError(
             f"the mask {pair.mask} is empty on slice {k} of {len(pixels)}; it marks {len(carrying)} slices "

@@ -4,6 +4,7 @@ No value that names a patient enters a message: files, UIDs, series numbers and 
 """
 
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mskjax.data.stack import from_feet_to_head
 from mskjax.data.volumes import is_volume
 
 Series = dict[str, list[pydicom.Dataset]]
+_NAME_IT = "name one in a CSV's column series or as --series"
 
 
 def read_series(path: str | Path, series: str | None = None) -> list[pydicom.Dataset]:
@@ -61,8 +63,14 @@ def _ct_headers(path: Path) -> list[pydicom.Dataset]:
         raise ValueError(f"{path} has no CT slice: {left_out or 'it is empty'}; {_remedy(files)}")
     _refuse_cut(slices, others.get("not DICOM", []))
     if left_out:
-        logging.info("left out of %s: %s", path, left_out)
+        _say_left_out(path, left_out)
     return slices
+
+
+@lru_cache(maxsize=1)
+def _say_left_out(path: Path, left_out: str) -> None:
+    """Says it once, though a folder is read for its pixels and again for its headers."""
+    logging.info("left out of %s: %s", path, left_out)
 
 
 def _refuse_cut(slices: list[pydicom.Dataset], foreign: list[Path]) -> None:
@@ -96,7 +104,7 @@ def _choose_series(path: Path, headers: list[pydicom.Dataset], name: str) -> lis
         return present[chosen[0]]
     trouble = f"{len(chosen)} CT series" + (f" that '{name}' may mean" if name else "") if chosen else f"no '{name}'"
     listed = "; ".join(_describe(present[uid]) for uid in chosen or present)
-    raise ValueError(f"{path} holds {trouble}: {listed}; name one as series=UID, or give its own folder")
+    raise ValueError(f"{path} holds {trouble}: {listed}; {_NAME_IT}=UID, or give its own folder")
 
 
 def _named(present: Series, name: str) -> list[str]:
@@ -127,7 +135,7 @@ def _choose_geometry(path: Path, planes: list[Plane], geometry: str) -> list[Pla
     wanted = f", and none of them is '#{geometry}'" if geometry else ""
     raise ValueError(
         f"{path} has {len(groups)} geometries (mixed orientations, matrices, pixel spacings or frames of reference) "
-        f"in one series{wanted}: {listed}; name one as series=#1"
+        f"in one series{wanted}: {listed}; {_NAME_IT}=#1"
     )
 
 

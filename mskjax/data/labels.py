@@ -20,7 +20,8 @@ def choose(label: Label | None, present: Mapping[int, str], path: str | Path) ->
     if label is None:
         if len(present) > 1:
             raise ValueError(
-                f"{path} holds {len(present)} labels: {_listed(present)}; say which one or which ones are the mask"
+                f"{path} holds {len(present)} labels: {_listed(present)}; name the muscle's with --label, "
+                "several as --label=1,2 (in a CSV's column label as 1|2)"
             )
         return list(present)
     wanted = [label] if isinstance(label, Number | str) else list(label)

@@ -27,7 +27,7 @@ class Pair:
     `slices` is "all" (that carry the mask), "largest" (where the mask has most pixels), "level" (the middle slice of
     `level_label` in `level_mask`) or a number, 0-based from the feet. The labels of `label` are joined. `mask_plain` is
     the plain bitmap where `mask` is a bitmap with the outline drawn in. `about` holds what the user says of the case,
-    under the columns of cases.csv.
+    under the columns of cases.csv; `listed_at` is the line of the table that lists it.
     """
 
     image: Path
@@ -41,6 +41,7 @@ class Pair:
     case_id: str = ""
     patient_id: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
+    listed_at: str = ""
 
     def __post_init__(self) -> None:
         if self.slices not in CHOICES and not re.fullmatch(r"\d+", self.slices):

@@ -39,7 +39,8 @@ def test_a_csv_lists_cases(cohort):
 
 WRONG_TABLES = {
     "lacks the column mask": ("image", "a.nii"),
-    "no rows": ("image,mask",),
+    "no rows below its header; give it": ("image,mask",),
+    r"list\.csv is empty; give it a header": ("",),
     "line 2: not as many cells": ("image,mask", "a.nii,b.nii,c"),
     "must both be filled": ("image,mask", "a.nii,"),
     "'A' to several rows": ("case_id,image,mask", "A,a.nii,b.nii", "A,c.nii,d.nii"),
@@ -56,6 +57,16 @@ WRONG_TABLES = {
 def test_a_csv_that_cannot_be_is_refused(tmp_path, sentence):
     with pytest.raises(ValueError, match=sentence):
         read_table(write_csv(tmp_path, *WRONG_TABLES[sentence]))
+
+
+def test_a_table_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(
+        OSError, match=r"^\S+no\.csv cannot be read \(No such file or directory\); name a CSV of cases$"
+    ):
+        read_table(tmp_path / "no.csv")
+    (tmp_path / "table.csv").write_bytes(b"image,mask\n\xff,b\n")
+    with pytest.raises(ValueError, match=r"table\.csv is no CSV in UTF-8; save the table as CSV in UTF-8$"):
+        read_table(tmp_path / "table.csv")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -38,6 +38,8 @@ def test_which_slices_are_taken(cohort):
 def test_slices_without_mask_or_level_are_refused(cohort):
     with pytest.raises(ValueError, match=r"empty on slice 3 of 4; it marks 2 slices from 1 to 2"):
         cases.read(pair(cohort, slices="3"), b"key")
+    with pytest.raises(ValueError, match=r"slice 4 is out of range: .*case0\.nii\.gz has 4, .* to 3; correct"):
+        cases.read(pair(cohort, slices="4"), b"key")
     with pytest.raises(ValueError, match="neither a number"):
         pair(cohort, slices="-1")
     with pytest.raises(ValueError, match="level mask and a level label"):
@@ -70,3 +72,12 @@ def test_several_labels_are_joined(cohort):
     np.testing.assert_array_equal(found.mask, mask_on(1, 2)[1:3])
     prints = [cases.fingerprint(pair(cohort, label=label), b"key") for label in (None, ("1",), ("2",), ("1", "2"))]
     assert len(set(prints)) == 4
+    with pytest.raises(ValueError, match=r"3 labels: 1, 2, 3; name the muscle's with --label, several as --label=1,2"):
+        cases.read(pair(cohort), b"key")
+
+
+@pytest.mark.parametrize("name", ["ct.nii.gz", "nowhere/ct.hdr"])
+def test_a_missing_file_is_named(cohort, name):
+    with pytest.raises(FileNotFoundError, match=rf"{name} does not exist; correct its path") as error:
+        cases.fingerprint(Pair(cohort / name, cohort / "muscle/case0.nii.gz"), b"key")
+    assert "Errno" not in str(error.value)

@@ -63,10 +63,22 @@ def test_several_series_are_listed_without_patient_data(tmp_path):
         read_series(tmp_path)
     expected = (
         "holds 2 CT series: 1.2.3.11 (number 5, 'Thin lung', 3 files); 1.2.3.22 (number 6, 'Thick body', 4 files); "
-        "name one as series=UID"
+        "name one in a CSV's column series or as --series=UID, or give its own folder"
     )
     assert expected in str(error.value)
     assert not any(value in str(error.value) for value in PATIENT.values())
+
+
+def test_what_is_left_out_is_said_once_for_one_scan(tmp_path, caplog):
+    write_series(tmp_path, body_hu(3))
+    (tmp_path / "notes.md").write_text("notes")
+    with caplog.at_level("INFO"):
+        read_planes(tmp_path)
+        read_series(tmp_path)
+        assert caplog.text.count("1 x not DICOM (notes.md)") == 1
+        (tmp_path / "more.md").write_text("notes")
+        read_series(tmp_path)
+    assert "2 x not DICOM (more.md, notes.md)" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["1.2.3.22", "1.2.3.2", "6", "thick body", "Thick"])
@@ -90,7 +102,8 @@ def test_several_geometries_in_one_series_are_listed_and_one_can_be_named(tmp_pa
     write_series(tmp_path, body_hu(3), SeriesInstanceUID=uid)
     write_series(tmp_path, body_hu(2), SeriesInstanceUID=uid, stem="coronal", orientation=(1, 0, 0, 0, 0, -1))
     with pytest.raises(
-        ValueError, match=r"has 2 geometries \(mixed orientations.*#1: 2 slices.* 0 0 -1, .*#2: 3 slices"
+        ValueError,
+        match=r"has 2 geometries \(mixed orientations.*#1: 2 slices.* 0 0 -1, .*#2: 3 slices.*as --series=#1",
     ):
         read_series(tmp_path)
     assert len(read_series(tmp_path, "#2")) == len(read_series(tmp_path, f"{uid}#2")) == 3

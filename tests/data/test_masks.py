@@ -97,7 +97,7 @@ def test_another_grid_is_refused_with_both(tmp_path, what):
 
 def test_several_labels_and_none_named_are_listed(tmp_path):
     path = write(tmp_path / "mask.nii.gz", image())
-    with pytest.raises(ValueError, match=r"holds 3 labels: 1, 2, 7; say which"):
+    with pytest.raises(ValueError, match=r"holds 3 labels: 1, 2, 7; name the muscle"):
         read_mask(path, image())
 
 
