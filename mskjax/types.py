@@ -1,4 +1,4 @@
-"""Axis letters, aliases and bounds that every room shares.
+"""Axis letters and aliases that every room shares.
 
 Axes: b batch, d h w for z y x, c channels, k classes, t tokens, n slices, tiles or windows.
 Spacing is in millimetres and in array order: (row, column) in 2-D, (slice, row, column) in 3-D.
@@ -8,9 +8,6 @@ from typing import Any
 
 from jax import Array
 from jaxtyping import PyTree
-
-# From the smallest newborn to the tallest adult: a height beyond is in other units, or mistyped.
-PLAUSIBLE_HEIGHT_M = (0.4, 2.6)
 
 Key = Array
 Params = PyTree[Array]

@@ -9,8 +9,8 @@ from typing import Any
 
 from absl import logging
 
+from mskjax.bounds import PLAUSIBLE_HEIGHT_M
 from mskjax.data.pairs import Pair
-from mskjax.types import PLAUSIBLE_HEIGHT_M
 
 ABOUT = ("sex", "age_years", "height_m", "weight_kg", "sarcopenia", "split")
 _CASE_COLUMNS = ("case_id", "patient_id", "image", "mask", "mask_plain", "slice", "label", "series")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pydicom
 
+from mskjax.bounds import PLAUSIBLE_HEIGHT_M
 from mskjax.files import atomic_path
-from mskjax.types import PLAUSIBLE_HEIGHT_M
 
 KEY_NAME = "case_key"
 _DIGITS = 16

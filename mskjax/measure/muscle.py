@@ -7,8 +7,8 @@ volume [d, h, w] an array [d].
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mskjax.bounds import PLAUSIBLE_HEIGHT_M
 from mskjax.measure.checks import Number, Spacing, Values, as_mask, as_spacing_mm, same_shape
-from mskjax.types import PLAUSIBLE_HEIGHT_M
 
 MM2_PER_CM2 = 100
 

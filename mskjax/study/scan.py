@@ -46,7 +46,7 @@ def measure_scan(
             f"label {label!r} picks a part of a given mask, and a run makes its own; leave one of them out"
         )
     window = None if hu_window is None else parse_window(hu_window)
-    labels = (label,) if isinstance(label, int | str) else label and tuple(label)
+    labels = None if label is None else tuple([label] if isinstance(label, int | str) else label)
     options = Options(mask is None if remove_bone is None else remove_bone, window, height_m, labels, slices)
     drawn = [mask] if isinstance(mask, str | Path) else mask or []
     scan_folder.check(Path(output), [image, *drawn])
