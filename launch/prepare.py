@@ -28,9 +28,7 @@ SLICES = flags.DEFINE_string("slices", "all", "Number from 0 at the feet, or all
 LABEL = flags.DEFINE_list("label", None, "Numbers or names of the muscle where masks hold several labels.")
 LEVEL_MASK = flags.DEFINE_string("level_mask", None, "Folder, glob or file of masks that hold the level.")
 LEVEL_LABEL = flags.DEFINE_string("level_label", None, "Name or number of the level; its middle slice is taken.")
-VALIDATION = flags.DEFINE_float(
-    "validation_fraction", 0.2, "Fraction of patients that validate, where no split is given."
-)
+VALIDATION = flags.DEFINE_float("validation_fraction", 0.2, "Fraction of patients that validate; see --test_fraction.")
 TEST = flags.DEFINE_float("test_fraction", 0.2, "Fraction of patients that test, where no split is given.")
 SEED = flags.DEFINE_integer("seed", 0, "Draws the splits, and the phantoms.", lower_bound=0)
 SIZE = flags.DEFINE_integer("phantom_size", 256, "Rows and columns of phantom slices.", lower_bound=32)
@@ -50,9 +48,10 @@ def main() -> int:
         label = None if LABEL.value is None else tuple(LABEL.value)
         level = LEVEL_MASK.value, LEVEL_LABEL.value
         found, failed = prepare.collect(IMAGES.value, MASKS.value, CASES.value, SLICES.value, label, *level)
-        failed |= prepare.prepare(found, OUTPUT.value, shares)
-    for name, why in failed.items():
-        logging.error("failed: %s: %s", name, why)
+        for name, why in failed.items():
+            logging.error("failed: %s: %s", name, why)
+        source = {flag.name: flag.value for flag in (IMAGES, MASKS, CASES) if flag.value is not None}
+        failed |= prepare.prepare(found, OUTPUT.value, shares, source)
     return 1 if failed else 0
 
 

@@ -8,7 +8,7 @@ where the user gives none. The columns image and mask repeat the paths that the 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as hash_of
 from importlib.metadata import version
@@ -20,7 +20,7 @@ import pandas as pd
 from absl import logging
 from tqdm import tqdm
 
-from mskjax.data import cases, pseudonyms, splits
+from mskjax.data import cases, pseudonyms, sources, splits
 from mskjax.data.case_table import read_table
 from mskjax.data.cases import Case
 from mskjax.data.dataset import Slices, stack, write_dataset
@@ -36,6 +36,9 @@ class Shares:
     validation_fraction: float = 0.2
     test_fraction: float = 0.2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        splits.check_fractions(self.validation_fraction, self.test_fraction)
 
 
 _DEFAULT_SHARES = Shares()
@@ -65,32 +68,39 @@ def collect(
     raise ValueError("give --images and --masks, or --cases alone, or --phantom")
 
 
-def prepare(pairs: Sequence[Pair], output: str | Path, shares: Shares = _DEFAULT_SHARES) -> dict[str, str]:
-    """Writes the dataset of all `pairs` that can be read, and returns the others: image and case id to why.
+def prepare(
+    pairs: Sequence[Pair],
+    output: str | Path,
+    shares: Shares = _DEFAULT_SHARES,
+    source: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Writes the dataset of all `pairs` that can be read, and logs and returns the others: image and case id to why.
 
     A case id is the user's, followed by `_s012` (the slice, 0-based from the feet) where several slices of the case
-    are taken, or else a hash followed by the slice. Nothing is written where no pair can be read. Raises `ValueError`
-    where the splits cannot be made, two slices would have one id, or the folder's key is damaged.
+    are taken, or else a hash followed by the slice. Nothing is written where no pair can be read. `source` is the
+    user's arguments that name the files: a dataset in `output` is only replaced by one from the same source.
+
+    Raises `ValueError` where `output` holds a dataset from another source, the splits cannot be made, a slice is in two
+    of them under two patient ids, two slices would have one id, or the folder's key is damaged.
     """
     output = Path(output)
     require_folder(output)
+    sources.refuse_other(output, source)
     new = [path for path in (output / pseudonyms.KEY_NAME, output) if not path.exists()]
     key = pseudonyms.case_key(output)
-    good: dict[int, Case] = {}
-    failed: dict[str, str] = {}
-    prints: dict[int, str] = {}
-    for i, pair in enumerate(_progress(pairs)):
-        try:
-            prints[i] = cases.fingerprint(pair, key)
-            good[i] = _case(pair, key, output / "prepared" / f"{prints[i]}.npz")
-        except (ValueError, OSError, RuntimeError) as error:
-            failed[" ".join(filter(None, (str(pair.image), pair.case_id)))] = " ".join(str(error).split())
+    good, prints, failed = _read(pairs, key, output / "prepared")
+    for name, why in failed.items():
+        logging.error("failed: %s: %s", name, why)
     if good:
-        table = _table(pairs, good, _splits(pairs, good, shares))
-        made_by = _made_by(vars(shares), [prints[i] for i in good])
+        split = _splits(pairs, good, shares)
+        table = _table(pairs, good, split)
+        splits.refuse_twins([image_hu for case in good.values() for image_hu in case.image_hu], table)
+        made_by = _made_by(vars(shares), [prints[i] for i in good]) | sources.described(source, key)
         _write(output, good, table, made_by | {"failed": len(failed)})
         _forget(output / "prepared", set(prints.values()))
+        splits.warn(table, split, all(pair.about.get("split") for pair in pairs), str(output))
     else:
+        logging.error("%s is left as it was: no case could be prepared", output)
         for path in new:
             remove(path)
     return failed
@@ -104,24 +114,38 @@ def prepare_phantoms(
     `seed` draws them. Returns the failed ones as `prepare` does.
     """
     require_folder(output)
-    return prepare(read_table(write_scans(Path(output) / "phantoms", count, size, seed)), output, shares)
+    source = {"phantom": str(count), "phantom_size": str(size), "seed": str(seed)}
+    sources.refuse_other(Path(output), source)
+    return prepare(read_table(write_scans(Path(output) / "phantoms", count, size, seed)), output, shares, source)
 
 
-def _progress(pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """The pairs under a progress bar on a terminal; elsewhere a line for each tenth of them."""
+def _read(pairs: Sequence[Pair], key: bytes, folder: Path) -> tuple[dict[int, Case], dict[int, str], dict[str, str]]:
+    """Cases and fingerprints by place in `pairs`, and what failed with why; a progress bar on a terminal.
+
+    Elsewhere there is a line for each tenth of the pairs, unless all so far were kept from an earlier run.
+    """
+    good: dict[int, Case] = {}
+    prints: dict[int, str] = {}
+    failed: dict[str, str] = {}
+    kept, total = 0, len(pairs)
     bar = tqdm(pairs, desc="prepare", unit="case", disable=None)
-    for i, pair in enumerate(bar, start=1):
-        yield pair
-        if bar.disable and (10 * i // len(pairs) > 10 * (i - 1) // len(pairs)):
-            logging.info("prepared %d of %d cases", i, len(pairs))
-
-
-def _case(pair: Pair, key: bytes, path: Path) -> Case:
-    case = cases.kept(path)
-    if case is None:
-        case = cases.read(pair, key)
-        cases.keep(case, path)
-    return case
+    for i, pair in enumerate(bar):
+        try:
+            prints[i] = cases.fingerprint(pair, key)
+            path = folder / f"{prints[i]}.npz"
+            if case := cases.kept(path):
+                kept += 1
+            else:
+                case = cases.read(pair, key)
+                cases.keep(case, path)
+            good[i] = case
+        except (ValueError, OSError, RuntimeError) as error:
+            row = pair.listed_at and f"({pair.listed_at})"
+            failed[" ".join(filter(None, (str(pair.image), pair.case_id, row)))] = " ".join(str(error).split())
+        if bar.disable and kept <= i and 10 * (i + 1) // total > 10 * i // total:
+            said = f"prepared {len(good)} of {splits.counted(total, 'case')}"
+            logging.info(said + f", {i + 1 - len(good)} failed" * (i + 1 > len(good)))
+    return good, prints, failed
 
 
 def _splits(pairs: Sequence[Pair], good: dict[int, Case], shares: Shares) -> list[str]:
@@ -152,7 +176,8 @@ def _write(output: Path, good: dict[int, Case], table: pd.DataFrame, made_by: di
         return
     write_dataset(output, _slices(good, list(table["case_id"])), table, {"made_by": made_by})
     counts = ", ".join(f"{n} {name}" for name, n in table["split"].value_counts().items())
-    logging.info("%s: %d slices of %d cases (%s)", output, len(table), len(good), counts)
+    written = f"{splits.counted(len(table), 'slice')} of {splits.counted(len(good), 'case')}"
+    logging.info("%s: %s (%s)", output, written, counts)
 
 
 def _slices(good: dict[int, Case], case_id: list[str]) -> Slices:
@@ -180,7 +205,7 @@ def _is_current(output: Path, made_by: dict[str, Any]) -> bool:
         (output / name).is_file() and sha256(output / name) == was for name, was in manifest["sha256"].items()
     )
     if current:
-        logging.info("%s is up to date: %d slices", output, manifest["counts"]["slices"])
+        logging.info("%s is up to date: %s", output, splits.counted(manifest["counts"]["slices"], "slice"))
     return current
 
 

@@ -1,8 +1,10 @@
 """Who trains, validates and tests: whole patients, in random order by a seed, unless the user says otherwise."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
+import pandas as pd
 from absl import logging
 
 from mskjax.data.dataset import SPLITS
@@ -17,34 +19,80 @@ def assign(
     fractions of their number, rounded and at least 1 unless the fraction is 0, test and validate. Adding or removing
     patients shuffles anew: give splits to keep them. Raises `ValueError` where nobody would be left to train.
     """
-    _check_fractions(validation_fraction, test_fraction)
+    check_fractions(validation_fraction, test_fraction)
     known: dict[str, set[str]] = {}
     for patient, split in zip(patients, given, strict=True):
         known.setdefault(patient, set()).update({split} - {""})
-    if torn := [patient for patient, splits in known.items() if len(splits) > 1]:
-        logging.warning("%d patients are in several splits as given, such as %s", len(torn), torn[0])
     open_ = [patient for patient, splits in known.items() if not splits]
-    drawn = _draw(open_, validation_fraction, test_fraction, seed)
+    drawn = _draw(open_, validation_fraction, test_fraction, seed, any(given))
     # A case without a split joins the others of its patient, in the first of their splits where they are torn.
     of_patient = {patient: next((s for s in SPLITS if s in splits), "") for patient, splits in known.items()} | drawn
     return [split or of_patient[patient] for patient, split in zip(patients, given, strict=True)]
 
 
-def _draw(patients: list[str], validation_fraction: float, test_fraction: float, seed: int) -> dict[str, str]:
+def refuse_twins(images_hu: Sequence[np.ndarray], table: pd.DataFrame) -> None:
+    """Raises `ValueError` where one slice, by its HU, lies in two splits under two patient ids.
+
+    `table` has a row of cases.csv for each image. One patient in several splits is the user's choice.
+    """
+    first: dict[bytes, tuple[str, str, str]] = {}
+    rows = zip(*(table[name].astype(str) for name in ("case_id", "patient_id", "split")), strict=True)
+    for image_hu, (case_id, patient, split) in zip(images_hu, rows, strict=True):
+        digest = sha256(repr(image_hu.shape).encode() + image_hu.tobytes()).digest()
+        other, other_patient, other_split = first.setdefault(digest, (case_id, patient, split))
+        if split != other_split and patient != other_patient:
+            raise ValueError(
+                f"cases {other} ({other_split}) and {case_id} ({split}) are the same slice under two patient ids; "
+                "leave one out, or give both the same patient_id in a CSV (--cases)"
+            )
+
+
+def warn(table: pd.DataFrame, planned: Sequence[str], all_given: bool, shown: str) -> None:
+    """Warns of patients in several splits and of splits that hold no case, unless a fraction of 0 asked for that.
+
+    `table` is cases.csv, `planned` the split of every case, those that failed too, `all_given` whether the user gave
+    all of these, and `shown` what the dataset is called.
+    """
+    of_patient: dict[str, set[str]] = {}
+    for patient, split in zip(table["patient_id"], table["split"], strict=True):
+        of_patient.setdefault(patient, set()).add(split)
+    if torn := [patient for patient, found in of_patient.items() if len(found) > 1]:
+        said = "patient is" if len(torn) == 1 else "patients are"
+        logging.warning("%d %s in several splits as given, such as %s", len(torn), said, torn[0])
+    failed, unnamed = "all cases meant for it failed: mend them", "no row of the column split names it: give it some"
+    whys = {name: failed for name in SPLITS if name in planned} | {
+        name: unnamed for name in SPLITS if all_given and name not in planned
+    }
+    if empty := [f"{name} ({why})" for name, why in whys.items() if name not in set(table["split"])]:
+        logging.warning("%s has no case of split %s; then run again", shown, ", ".join(empty))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: 1 case, 2 cases."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _draw(
+    patients: list[str], validation_fraction: float, test_fraction: float, seed: int, others_given: bool
+) -> dict[str, str]:
     if not patients:
         return {}
     counts = [max(round(f * len(patients)), 1) if f else 0 for f in (test_fraction, validation_fraction)]
     if sum(counts) >= len(patients):
+        who = counted(len(patients), "patient") + (" without a given split" if others_given else "")
+        remedy = (
+            "give every case a split" if others_given else "give more patients, smaller fractions, or a split column"
+        )
         raise ValueError(
-            f"{len(patients)} patients leave none to train when {counts[0]} test and {counts[1]} validate; "
-            "give more patients, smaller fractions, or a split column"
+            f"{who} cannot be {counts[0]} to test, {counts[1]} to validate and at least 1 to train; {remedy}"
         )
     order = np.random.default_rng(seed).permutation(len(patients))
     names = ["test"] * counts[0] + ["validation"] * counts[1] + ["train"] * (len(patients) - sum(counts))
     return {patients[i]: name for i, name in zip(order, names, strict=True)}
 
 
-def _check_fractions(validation_fraction: float, test_fraction: float) -> None:
+def check_fractions(validation_fraction: float, test_fraction: float) -> None:
+    """Raises `ValueError` unless both fractions are 0 or more and their sum is below 1."""
     if not (validation_fraction >= 0 and test_fraction >= 0 and validation_fraction + test_fraction < 1):
         raise ValueError(
             f"validation fraction {validation_fraction} and test fraction {test_fraction} must be 0 or more "

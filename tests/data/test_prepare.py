@@ -6,6 +6,7 @@ from dicom_files import body_hu
 from pair_files import ALL_TRAIN, mask_on, pair, write_image
 
 from mskjax.data import cases, phantom, phantom_scans, prepare
+from mskjax.data.case_table import read_table
 from mskjax.data.dataset import read_dataset
 from mskjax.data.pairs import Pair, match
 from mskjax.files import sha256
@@ -32,7 +33,7 @@ def test_failures_are_listed_and_the_rest_is_written(cohort):
     pairs = [pair(cohort, i) for i in range(3)]
     failed = prepare.prepare([*pairs, Pair(cohort / "shot.png", cohort / "m.png")], cohort / "out", ALL_TRAIN)
     assert list(failed) == [str(cohort / "ct/case1.nii.gz"), str(cohort / "shot.png")]
-    assert "no HU" in failed[str(cohort / "shot.png")] or "such file" in failed[str(cohort / "shot.png")]
+    assert "no HU" in failed[str(cohort / "shot.png")] or "does not exist" in failed[str(cohort / "shot.png")]
     dataset = read_dataset(cohort / "out")
     assert dataset.manifest["counts"]["slices"] == 4
     assert dataset.manifest["made_by"]["failed"] == 2
@@ -149,3 +150,73 @@ def test_phantoms_of_another_edition_are_drawn_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(phantom_scans, "_EDITION", 0)
     phantom_scans.write_scans(tmp_path, 1, 64)
     assert first.read_bytes() != b"kept"
+
+
+def test_a_dataset_is_not_replaced_by_one_from_elsewhere(cohort, monkeypatch):
+    first, out = {"images": str(cohort / "ct"), "masks": str(cohort / "muscle")}, cohort / "out"
+    prepare.prepare([pair(cohort)], out, ALL_TRAIN, first)
+    assert read_dataset(out).manifest["made_by"]["source"] == first
+    sentence = (
+        r"out holds a dataset made from --images=\S*ct --masks=\S*muscle, and --\S+=.* would replace it; name another"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        prepare.prepare([pair(cohort, 1)], out, ALL_TRAIN, {"cases": str(cohort / "list.csv")})
+    with pytest.raises(ValueError, match=sentence):
+        prepare.prepare_phantoms(5, out, 64)
+    assert len(read_dataset(out).slices) == 2 and not (out / "phantoms").exists()
+    monkeypatch.chdir(cohort)
+    prepare.prepare([pair(cohort, i) for i in range(2)], out, ALL_TRAIN, {"images": "ct", "masks": "./muscle"})
+    assert len(read_dataset(out).slices) == 4
+    (cohort / "elsewhere").mkdir()
+    monkeypatch.chdir(cohort / "elsewhere")
+    with pytest.raises(ValueError, match=sentence):
+        prepare.prepare([pair(cohort)], out, ALL_TRAIN, {"images": "ct", "masks": "muscle"})
+
+
+def test_splits_that_failures_emptied_are_told_last(cohort, caplog):
+    for i in range(2):
+        (cohort / f"muscle/case{i}.nii.gz").unlink()
+    given = [pair(cohort, i, about={"split": split}) for i, split in enumerate(("train", "validation", "test"))]
+    with caplog.at_level("INFO"):
+        prepare.prepare(given, cohort / "out", ALL_TRAIN)
+    assert "no case of split train (all cases meant for it failed: mend them), validation (all" in caplog.messages[-1]
+    assert caplog.messages[-2].endswith("out: 2 slices of 1 case (2 test)")
+    assert caplog.messages[-2:] != caplog.messages and caplog.messages[0] == "prepared 0 of 3 cases, 1 failed"
+
+
+def test_a_patient_in_several_splits_is_told_last(cohort, caplog):
+    given = [pair(cohort, i, patient_id="p", about={"split": s}) for i, s in enumerate(("train", "validation", "test"))]
+    with caplog.at_level("INFO"):
+        prepare.prepare(given, cohort / "out", ALL_TRAIN)
+    assert caplog.messages[-1] == "1 patient is in several splits as given, such as p"
+
+
+def test_a_copy_under_another_patient_may_not_test(cohort):
+    write_image(cohort / "ct/case2.nii.gz", body_hu(4, 12, 10, seed=0))
+    given = [pair(cohort, i, case_id=f"C{i}", about={"split": s}) for i, s in ((0, "train"), (2, "test"))]
+    with pytest.raises(ValueError, match=r"cases C0_s001 \(train\) and C2_s001 \(test\) are the same slice"):
+        prepare.prepare(given, cohort / "out", ALL_TRAIN)
+    assert not (cohort / "out/dataset.json").exists()
+
+
+def test_progress_counts_what_was_prepared(cohort, caplog):
+    with caplog.at_level("INFO"):
+        prepare.prepare([pair(cohort)], cohort / "out", ALL_TRAIN)
+        assert caplog.messages[0] == "prepared 1 of 1 case"
+        caplog.clear()
+        prepare.prepare([pair(cohort)], cohort / "out", ALL_TRAIN)
+    assert [message.split("out ")[-1] for message in caplog.messages] == ["is up to date: 2 slices"]
+
+
+def test_fractions_are_checked_before_any_work():
+    with pytest.raises(ValueError, match=r"fraction 0\.7 and test fraction 0\.7 must be 0 or more and leave some"):
+        prepare.Shares(0.7, 0.7)
+
+
+def test_rows_that_failed_are_named(cohort):
+    (cohort / "list.csv").write_text(
+        "image,mask\nct/case0.nii.gz,muscle/case0.nii.gz\nct/no.nii.gz,a.nii\nct/no.nii.gz,b.nii\n"
+    )
+    failed = prepare.prepare(read_table(cohort / "list.csv"), cohort / "out", ALL_TRAIN)
+    assert [name.split("no.nii.gz ")[1] for name in failed] == [f"({cohort}/list.csv, line {i})" for i in (3, 4)]
+    assert all(why.startswith(f"{cohort}/ct/no.nii.gz does not exist; correct its path") for why in failed.values())

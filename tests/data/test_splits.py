@@ -1,5 +1,7 @@
 """Whole patients train, validate or test."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mskjax.data import splits
@@ -20,7 +22,49 @@ def test_whole_patients_go_to_one_split():
 
 def test_few_patients_still_test_and_validate():
     assert sorted(splits.assign(["a", "b", "c"], [""] * 3, 0.1, 0.1, 0)) == ["test", "train", "validation"]
-    with pytest.raises(ValueError, match="2 patients leave none to train"):
+    with pytest.raises(
+        ValueError, match=r"^2 patients cannot be 1 to test, 1 to validate and at least 1 to train; give more"
+    ):
         splits.assign(["a", "b"], [""] * 2, 0.1, 0.1, 0)
     with pytest.raises(ValueError, match="leave some patients to train"):
         splits.assign(["a", "b"], [""] * 2, 0.6, 0.5, 0)
+
+
+def test_one_patient_besides_those_given_cannot_be_split():
+    sentence = r"^1 patient without a given split cannot be 1 to test, 1 to validate and .*; give every case a split$"
+    with pytest.raises(ValueError, match=sentence):
+        splits.assign(["a", "b"], ["train", ""], 0.2, 0.2, 0)
+
+
+def cases_table(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["case_id", "patient_id", "split"])
+
+
+def test_a_slice_in_two_splits_under_two_patients_is_refused():
+    image_hu = np.arange(12, dtype=np.int16).reshape(3, 4)
+    two = cases_table(("A", "p1", "train"), ("B", "p2", "test"))
+    with pytest.raises(ValueError, match=r"^cases A \(train\) and B \(test\) are the same slice under two patient ids"):
+        splits.refuse_twins([image_hu, image_hu.copy()], two)
+    splits.refuse_twins([image_hu, image_hu + np.int16(1)], two)
+    splits.refuse_twins([image_hu, image_hu.reshape(4, 3)], two)
+    splits.refuse_twins([image_hu, image_hu], cases_table(("A", "p1", "train"), ("B", "p1", "test")))
+    splits.refuse_twins([image_hu, image_hu], cases_table(("A", "p1", "test"), ("B", "p2", "test")))
+
+
+def test_patients_in_several_splits_are_counted(caplog):
+    rows = ("A", "p1", "train"), ("B", "p1", "test"), ("C", "p1", "validation"), ("D", "p2", "train")
+    splits.warn(cases_table(*rows), ["train"], False, "out")
+    assert caplog.messages == ["1 patient is in several splits as given, such as p1"]
+    splits.warn(cases_table(*rows, ("E", "p2", "test")), ["train"], False, "out")
+    assert caplog.messages[1:] == ["2 patients are in several splits as given, such as p1"]
+
+
+def test_empty_splits_are_told_with_why(caplog):
+    table = cases_table(("A", "p1", "test"))
+    splits.warn(table, ["test"], False, "out")
+    assert caplog.messages == []
+    splits.warn(table, ["test", "train"], True, "out")
+    assert caplog.messages == [
+        "out has no case of split train (all cases meant for it failed: mend them), "
+        "validation (no row of the column split names it: give it some); then run again"
+    ]
