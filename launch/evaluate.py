@@ -1,7 +1,7 @@
 """Evaluates a run on held-out cases of its dataset: Dice, RMS distance-to-agreement, muscle area and density.
 
     python -m launch.evaluate --workdir=RUN
-    python -m launch.evaluate --workdir=RUN --split=validation --output=DIR --dataset=MOVED_DATASET
+    python -m launch.evaluate --workdir=RUN --split=validation --output=DIR --dataset=OTHER_DATASET
 
 RUN/evaluation gets cases.csv (a row a case), summary.csv and summary.json, overlays/*.png from the worst case to the
 best, and report.html, one file to open or to send. What is up to date is not made again.
@@ -14,7 +14,7 @@ from launch.main import run
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of launch.train.", required=True)
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Which cases.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results. [WORKDIR/evaluation]")
-DATASET = flags.DEFINE_string("dataset", None, "Dataset folder. [the one that the run was trained on]")
+DATASET = flags.DEFINE_string("dataset", None, "Dataset folder; another than the run's own needs an --output. [own]")
 
 
 def main() -> None:

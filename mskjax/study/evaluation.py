@@ -11,7 +11,7 @@ from PIL import Image
 
 from mskjax.data.dataset import Dataset, Slices, read_dataset
 from mskjax.files import require_folder
-from mskjax.study import evaluation_folder, report
+from mskjax.study import evaluation_folder, origin, report
 from mskjax.study.overlays import draw_slice
 from mskjax.study.prediction import Predictor, load_predictor, predict_mask, progress
 from mskjax.study.summary import CASE_COLUMNS, score, summarise
@@ -28,14 +28,19 @@ def evaluate(
 ) -> Path:
     """Evaluates the best weights of the run `workdir` on a split of its dataset; the folder with the results.
 
-    `output` is workdir/evaluation unless given; `dataset` is for one that has moved, or another one; `predictor` takes
-    the place of the run's own. What is up to date is left as it is. Raises `OSError` where the run or the dataset is
-    missing and `ValueError` where the split has no cases.
+    `output` is workdir/evaluation unless given; `dataset` is for one that has moved, or, with an `output`, for another
+    one; `predictor` takes the place of the run's own. What is up to date is left as it is. Raises `OSError` where the
+    run or the dataset is missing and `ValueError` where the split has no cases.
     """
-    workdir = Path(workdir)
-    output = Path(output) if output else workdir / "evaluation"
+    workdir, folder = Path(workdir), output
+    output = Path(folder or workdir / "evaluation")
     source = Path(dataset) if dataset else evaluation_folder.dataset_of(workdir)
     made_from = evaluation_folder.made_from(workdir, source, split)
+    own = evaluation_folder.is_own(workdir, made_from["dataset_sha256"])
+    if not own and folder is None:
+        raise ValueError(
+            f"{source} is not the dataset that {workdir} was trained on; name a folder for it with --output"
+        )
     if evaluation_folder.is_current(output, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
         return output
@@ -47,7 +52,8 @@ def evaluate(
     slices = data.slices.select(rows)
     masks = _predict(predictor or load_predictor(workdir), slices)
     cases = _score(slices, data.cases.iloc[rows], masks)
-    findings = _findings(workdir, slices, masks, cases, _notes(workdir, data, rows, cases), made_from)
+    notes = _notes(workdir, data, rows, cases, own)
+    findings = _findings(workdir, source, slices, masks, cases, notes, made_from)
     evaluation_folder.write(output, cases, findings, made_from)
     return output
 
@@ -72,6 +78,7 @@ def _score(slices: Slices, known: pd.DataFrame, masks: Masks) -> pd.DataFrame:
 
 def _findings(
     workdir: Path,
+    source: Path,
     slices: Slices,
     masks: Masks,
     cases: pd.DataFrame,
@@ -82,12 +89,13 @@ def _findings(
     curves = workdir / "loss_curves.png"
     return report.Findings(
         run=workdir.resolve().name,
+        dataset=str(source),
         cases=worst_first,
         summary=summarise(cases),
         pictures=[_picture(slices, masks, i, case) for i, case in worst_first.to_dict("index").items()],
         notes=notes,
         loss_curves=curves.read_bytes() if curves.is_file() else None,
-        provenance={"evaluation": made_from, "run": evaluation_folder.provenance_of(workdir)},
+        provenance={"evaluation": {"dataset": str(source), **made_from}, "run": origin.provenance_of(workdir)},
     )
 
 
@@ -100,13 +108,18 @@ def _picture(slices: Slices, masks: Masks, i: Any, case: dict[str, Any]) -> Imag
     return draw_slice(image_hu, spacing_mm, outlines, [case["case_id"], scores])
 
 
-def _notes(workdir: Path, data: Dataset, rows: np.ndarray, cases: pd.DataFrame) -> list[str]:
+def _notes(workdir: Path, data: Dataset, rows: np.ndarray, cases: pd.DataFrame, own_dataset: bool) -> list[str]:
     """What a reader must know before trusting the figures, in sentences."""
     patients = data.cases["patient_id"].to_numpy(str)
     own, others = patients[rows], set(np.delete(patients, rows))
     known, people = sum(patient in others for patient in own), len(set(own))
     missed = int(np.isinf(cases["rms_dta_cm"].to_numpy(float)).sum())
     notes = {
+        "The cases are phantoms, drawn by a program; these scores say nothing about patients.": origin.are_phantoms(
+            data.cases["image"].iloc[rows].astype(str)
+        ),
+        "This is not the dataset that the run was trained on; whether the run has seen these patients before, its "
+        "splits do not tell.": not own_dataset,
         f"{known} of {len(rows)} cases show patients who are in another split too; these scores say little about new "
         "patients.": known > 0,
         f"The {len(rows)} cases come from {people} patient{'s' * (people > 1)}. Slices of one patient are alike, so "

@@ -15,23 +15,17 @@ import pandas as pd
 
 import mskjax
 from mskjax.files import atomic_path, read_json, remove, sha256, write_json
-from mskjax.study import report
+from mskjax.study import origin, report
 from mskjax.study.summary import UNITS, Summary
 
 # To be raised when a metric, the report or an overlay changes, so that former evaluations are made anew.
-_EDITION = 1
+_EDITION = 2
 OUTPUTS = ("cases.csv", "summary.csv", "summary.json", "overlays", "report.html")
 
 
 def dataset_of(workdir: Path) -> Path:
     """The dataset folder that the run's config names."""
     return Path(read_json(_present(workdir / "config.json", "train it with launch.train"))["dataset"])
-
-
-def provenance_of(workdir: Path) -> Any:
-    """What the run was made from, or nothing where it does not say."""
-    path = workdir / "provenance.json"
-    return read_json(path) if path.is_file() else {}
 
 
 def made_from(workdir: Path, dataset: Path, split: str) -> dict[str, Any]:
@@ -49,6 +43,15 @@ def made_from(workdir: Path, dataset: Path, split: str) -> dict[str, Any]:
         "mskjax": mskjax.__version__,
         "edition": _EDITION,
     }
+
+
+def is_own(workdir: Path, dataset_sha256: dict[str, str]) -> bool:
+    """Whether the run was trained on the dataset of these digests, wherever that lies now."""
+    own = origin.dataset_sha256(workdir)
+    if own is None:
+        manifest = dataset_of(workdir) / "dataset.json"
+        own = read_json(manifest)["sha256"] if manifest.is_file() else None
+    return own == dataset_sha256
 
 
 def is_current(output: Path, made_from: dict[str, Any]) -> bool:
@@ -71,18 +74,22 @@ def write(output: Path, cases: pd.DataFrame, findings: report.Findings, made_fro
     with atomic_path(output / "report.html") as written:
         written.write_text(report.render(findings), encoding="utf-8")
     counts = {"cases": len(cases), "patients": len(set(cases["patient_id"]))}
-    write_json(output / "summary.json", {**counts, "metrics": _plain(findings.summary), "made_from": made_from})
+    found = {**counts, "dataset": findings.dataset, "metrics": _plain(findings.summary), "made_from": made_from}
+    write_json(output / "summary.json", found)
 
 
 def answer(output: Path) -> str:
-    """The evaluation in a few lines of text: mean and sd of what matters most, and where to read on."""
+    """The evaluation in a few lines of text: mean, sd and median of what matters most, and where to read on."""
     found = read_json(output / "summary.json")
-    lines = [f"{found['made_from']['split']} cases: {found['cases']}, patients: {found['patients']}; mean ± sd:"]
+    lines = [
+        f"{found['made_from']['split']} cases of {found['dataset']}: {found['cases']}, patients: {found['patients']}"
+    ]
     for name in ("dice", "rms_dta_cm", "sma_difference_cm2", "sma_difference_percent", "smd_difference_hu"):
         row = found["metrics"][name]
-        mean, sd = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("mean", "sd"))
+        mean, sd, median = (None if row[key] is None else f"{row[key]:.3f}" for key in ("mean", "sd", "median"))
+        spread = f" ± {sd} (sd)" if sd else ""
         left_out = f" ({row['non_finite']} not finite, left out)" if row["non_finite"] else ""
-        lines.append(f"  {name:24} {mean} ± {sd}{left_out}")
+        lines.append(f"  {name:24} mean {mean or '-'}{spread}, median {median or '-'}{left_out}")
     return "\n".join([*lines, f"report: {output / 'report.html'}"])
 
 

@@ -33,6 +33,11 @@ def describe(run: str | Path) -> dict[str, Any]:
     }
 
 
+def dataset_sha256(run: str | Path) -> dict[str, str] | None:
+    """The digests of the dataset that the run was trained on; None where it does not say."""
+    return (provenance_of(run).get("dataset") or {}).get("sha256")
+
+
 def learned_from_phantoms(run: str | Path) -> bool | None:
     """Whether all cases of the run's dataset are phantoms; None where that dataset no longer lies where it was."""
     dataset = provenance_of(run).get("dataset") or {}

@@ -46,7 +46,15 @@ figure.plot img { max-width: 62rem; }
 .pictures figure { border: 1px solid var(--line); break-inside: avoid; align-self: start; }
 dt { font-weight: 600; margin-top: .6rem; }
 dd { margin: 0; max-width: 46rem; }
-@media (max-width: 32rem) { .pictures { grid-template-columns: 1fr; } }
+@media screen and (max-width: 40rem) {
+  body { padding: 1.2rem .8rem 2rem; }
+  .pictures { grid-template-columns: 1fr; }
+  figure.plot { overflow-x: auto; }
+  figure.plot > img { min-width: 44rem; }
+  .pictures figure.plot > img { min-width: 0; }
+  th, td { padding: .25rem .3rem; font-size: .75rem; }
+  th:first-child, td:first-child, table.facts td:first-child { white-space: normal; }
+}
 @media print {
   body { padding: 0; max-width: none; font-size: 10.5pt; }
   .pictures { grid-template-columns: 1fr 1fr; }

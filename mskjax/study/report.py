@@ -55,6 +55,7 @@ class Findings:
     """What a report is made of; `cases` is worst first and `pictures` has one for each case, in the same order."""
 
     run: str
+    dataset: str
     cases: pd.DataFrame
     summary: Summary
     pictures: Sequence[Image.Image]
@@ -70,7 +71,7 @@ def render(findings: Findings) -> str:
     what = f"{split} split: {_counted(cases, 'case')} of {_counted(patients, 'patient')}."
     parts = [
         page.heading("Muscle segmentation on held-out CT" if split == "test" else "Muscle segmentation", 1),
-        page.paragraph(f"Run {findings.run}, {what}", "soft"),
+        page.paragraph(f"Run {findings.run}, {what} {_dataset(findings)}", "soft"),
         page.paragraph(_answer(findings), "answer"),
         page.cards(_cards(findings.summary)),
         *(page.paragraph(note, "note") for note in findings.notes),
@@ -109,28 +110,38 @@ def _answer(findings: Findings) -> str:
         f"The predicted muscle overlaps the reference with a mean Dice of {number(mean['dice'], 3)} and keeps its "
         f"outline within {number(mean['rms_dta_cm'], 2)} cm (RMS){outlined}. Its area is off by "
         f"{number(mean['sma_absolute_difference_percent'], 1)} % on average, with a bias of "
-        f"{number(mean['sma_difference_cm2'], 1, signed=True)} cm². The worst case is {worst['case_id']}, with a Dice "
+        f"{number(mean['sma_difference_cm2'], 1, signed=True)} cm², and its density with a bias of "
+        f"{number(mean['smd_difference_hu'], 1, signed=True)} HU. The worst case is {worst['case_id']}, with a Dice "
         f"of {number(worst['dice'], 3)}."
     )
 
 
+def _dataset(findings: Findings) -> str:
+    """Path and digests of the evaluated dataset; 12 digits of a digest tell datasets apart, the whole stands below."""
+    digests = findings.provenance["evaluation"]["dataset_sha256"]
+    return f"Dataset {findings.dataset} ({', '.join(f'{name} {digest[:12]}' for name, digest in digests.items())})."
+
+
 def _cards(summary: Summary) -> list[tuple[str, str, str, str]]:
     chosen = {
-        "dice": "Dice, mean ± sd",
-        "rms_dta_cm": "RMS-DTA, mean ± sd",
+        "dice": "Dice",
+        "rms_dta_cm": "RMS-DTA",
         "sma_difference_cm2": "Muscle area, prediction minus reference",
         "smd_difference_hu": "Muscle density, prediction minus reference",
     }
-    return [(title, *_spread(summary[name], name)) for name, title in chosen.items()]
+    averaged = {name: ", mean" if np.isnan(row.sd) else ", mean ± sd" for name, row in summary.items()}
+    return [(title + averaged[name], *_spread(summary[name], name)) for name, title in chosen.items()]
 
 
 def _spread(row: Statistics, name: str) -> tuple[str, str, str]:
     unit, signed = UNITS[name], name in SIGNED
     decimals = DECIMALS[unit]
-    more = f"median {number(row.median, decimals, signed)}; standard error {number(row.standard_error, decimals)}"
-    left_out = f"; {row.non_finite} of {row.cases} not finite, left out of the mean" if row.non_finite else ""
-    spread = f"± {number(row.sd, decimals)} {_typeset(unit)}".strip()
-    return number(row.mean, decimals, signed), spread, more + left_out
+    more = f"median {number(row.median, decimals, signed)}"
+    if not np.isnan(row.sd):
+        more += f"; standard error {number(row.standard_error, decimals)}"
+    more += f"; {row.non_finite} of {row.cases} not finite, left out of the mean" * (row.non_finite > 0)
+    spread = "" if np.isnan(row.sd) else f"± {number(row.sd, decimals)}"
+    return number(row.mean, decimals, signed), f"{spread} {_typeset(unit)}".strip(), more
 
 
 def _summary_table(summary: Summary) -> str:

@@ -3,6 +3,7 @@ import html.parser
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,8 @@ def test_the_summary_counts_what_is_missing(workdir):
     assert table.loc["dice", "mean"] == pytest.approx(dice["mean"])
     assert table.loc["sma_difference_percent", "mean"] == pytest.approx((0 + 0 - 100 - 10) / 4)
     assert "1 not finite" in answer(folder)
+    # Of 0, 0, -100 and -10 %: a mean that one missed case decides stands beside its median.
+    assert re.search(r"sma_difference_percent +mean -27.500 ± 48.563 \(sd\), median -5.000", answer(folder))
 
 
 def test_the_report_stands_alone(workdir):
@@ -173,9 +176,60 @@ def test_slices_of_one_patient_are_called_dependent(workdir):
     two = stack([image(1, (40, 50))] * 2, [mask((40, 50), (10, 30))] * 2, [(1.0, 1.0)] * 2, ["one", "two"])
     cases = pd.DataFrame({"case_id": ["one", "two"], "patient_id": "twin", "split": "test"})
     write_dataset(dataset, two, cases.assign(slice_index=0, source_index=0, image="", mask="", sex=""), {})
-    text = (evaluate(workdir, dataset=dataset, predictor=Stub()) / "report.html").read_text(encoding="utf-8")
+    text = (evaluate(workdir, output=workdir / "twins", dataset=dataset, predictor=Stub()) / "report.html").read_text(
+        encoding="utf-8"
+    )
     assert "The 2 cases come from 1 patient. Slices of one patient are alike" in text
     assert "has not finished" not in text
+
+
+def write_one(dataset, image_path):
+    """A dataset of the one case that `CASES` calls "same"."""
+    one = stack([image(1, (40, 50))], [mask((40, 50), (10, 30))], [(1.0, 1.0)], ["same"])
+    cases = pd.DataFrame({"case_id": ["same"], "patient_id": "berta", "split": "test", "image": image_path})
+    write_dataset(dataset, one, cases.assign(slice_index=0, source_index=0, mask="", sex=""), {})
+
+
+def test_another_dataset_needs_a_folder_of_its_own(workdir):
+    other = workdir.parent / "other"
+    write_one(other, "scan.nii.gz")
+    with pytest.raises(ValueError, match=r"other is not the dataset that .*run was trained on.*--output"):
+        evaluate(workdir, dataset=other, predictor=Stub())
+    assert not (workdir / "evaluation").exists()
+    folder = evaluate(workdir, output=workdir.parent / "scores", dataset=other, predictor=Stub())
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    digest = json.loads((other / "dataset.json").read_text())["sha256"]["slices.npz"]
+    assert f"Dataset {other} (" in text
+    assert f"slices.npz {digest[:12]}" in text
+    assert digest in text
+    assert "not the dataset that the run was trained on" in text
+    assert "phantoms" not in text
+    assert str(other) in answer(folder)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_moved_copy_of_the_dataset_is_the_runs_own(workdir, recorded):
+    own, moved = workdir.parent / "dataset", workdir.parent / "moved"
+    shutil.copytree(own, moved)
+    if recorded:
+        digests = json.loads((own / "dataset.json").read_text())["sha256"]
+        (workdir / "provenance.json").write_text(json.dumps({"dataset": {"path": "gone", "sha256": digests}}))
+        shutil.rmtree(own)
+    folder = evaluate(workdir, dataset=moved, predictor=Stub())
+    assert folder == workdir / "evaluation"
+    assert "not the dataset" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_one_case_has_no_spread_and_phantoms_are_called_so(workdir):
+    one = workdir.parent / "one"
+    write_one(one, f"{one}/phantoms/images/phantom_0000.nii.gz")
+    folder = evaluate(workdir, output=workdir / "one", dataset=one, predictor=Stub())
+    lines = answer(folder).splitlines()
+    assert lines[1].split() == ["dice", "mean", "1.000,", "median", "1.000"]
+    text = " ".join(Page((folder / "report.html").read_text(encoding="utf-8")).words)
+    assert "The cases are phantoms" in text
+    assert "±" not in text
+    assert "its density with a bias of 0.0 HU" in text
 
 
 def test_overlays_are_named_from_the_worst_case_on(workdir):
@@ -190,7 +244,8 @@ def test_of_equal_dice_the_farther_one_is_worse(workdir):
     cases = pd.DataFrame({"case_id": ["near", "far"], "patient_id": ["a", "b"], "split": "test"})
     dataset = workdir.parent / "apart"
     write_dataset(dataset, two, cases.assign(slice_index=0, source_index=0, image="", mask="", sex=""), {})
-    folder = evaluate(workdir, dataset=dataset, predictor=lambda hu, mm: 1.0 * mask(shape, columns[hu[0, 0, 0]])[None])
+    predictor = lambda hu, mm: 1.0 * mask(shape, columns[hu[0, 0, 0]])[None]  # noqa: E731
+    folder = evaluate(workdir, output=workdir / "apart", dataset=dataset, predictor=predictor)
     assert [path.name for path in sorted((folder / "overlays").iterdir())] == ["001_far.png", "002_near.png"]
 
 

@@ -12,6 +12,7 @@ from mskjax.study.evaluation import evaluate
 def workdir(tmp_path):
     (tmp_path / "run" / "best").mkdir(parents=True)
     (tmp_path / "run" / "best" / "variables.safetensors").write_bytes(b"weights")
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"dataset": str(tmp_path)}))
     (tmp_path / "dataset.json").write_text(json.dumps({"sha256": {"cases.csv": "0"}}))
     return tmp_path / "run"
 
