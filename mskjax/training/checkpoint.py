@@ -28,36 +28,29 @@ absl.logging.get_absl_logger().addFilter(_is_told)
 class Checkpoints:
     """The checkpoints in a folder, to be used in a `with` block; one is due `interval_s` seconds after the last.
 
-    `read_only` leaves a folder, in which another process may write, as it is; `FileNotFoundError` if it is missing.
+    The folder, which may be missing and in which another process may write, is left as it is until the first `save`.
     """
 
-    def __init__(self, folder: str | Path, interval_s: float = 600.0, read_only: bool = False):
-        if read_only and not Path(folder).is_dir():
-            raise FileNotFoundError(f"{folder} is missing: there is no checkpoint to go on from")
+    def __init__(self, folder: str | Path, interval_s: float = 600.0):
         self._folder = Path(folder).absolute()
         self._interval_s = interval_s
         self._last_s = time.monotonic()
-        # Saving waits until the files are complete: what is reported as saved survives a kill.
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=KEPT,
-            enable_async_checkpointing=False,
-            cleanup_tmp_directories=not read_only,
-            read_only=read_only,
-        )
-        self._manager = ocp.CheckpointManager(
-            self._folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
-        )
+        self._reader = _open(self._folder, read_only=True) if self._folder.is_dir() else None
+        self._writer: ocp.CheckpointManager | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._manager.close()
+        for manager in (self._reader, self._writer):
+            if manager is not None:
+                manager.close()
 
     @property
     def latest_step(self) -> int | None:
         """The step of the newest checkpoint, None if there is none."""
-        return self._manager.latest_step()
+        manager = self._reader if self._writer is None else self._writer
+        return None if manager is None else manager.latest_step()
 
     def due(self) -> bool:
         """Whether the interval since the last checkpoint, or since the start, is over."""
@@ -66,7 +59,10 @@ class Checkpoints:
     def save(self, state: TrainState) -> None:
         """Saves the state under its step, unless that step is saved already."""
         if self.latest_step != int(state.step):
-            self._manager.save(int(state.step), args=ocp.args.StandardSave(_plain(state)), force=True)
+            if self._writer is None:
+                # Not before: orbax tidies a folder in a thread, which only a save waits for.
+                self._writer = _open(self._folder, read_only=False)
+            self._writer.save(int(state.step), args=ocp.args.StandardSave(_plain(state)), force=True)
         self._last_s = time.monotonic()
 
     def restore(self, like: TrainState) -> TrainState:
@@ -74,19 +70,30 @@ class Checkpoints:
 
         Raises `FileNotFoundError` where there is no checkpoint and `ValueError` where it does not fit `like`.
         """
-        if self.latest_step is None:
+        if self._reader is None or self.latest_step is None:
             raise FileNotFoundError(f"{self._folder} holds no checkpoint to go on from")
         plain = _plain(like)
         # Checked first: orbax finds an unlike shape in the midst of reading, and leaves the other reads hanging.
-        saved, wanted = _shapes(self._manager.item_metadata(self.latest_step)), _shapes(plain)
+        saved, wanted = _shapes(self._reader.item_metadata(self.latest_step)), _shapes(plain)
         unlike = sorted(name for name in saved.keys() | wanted.keys() if saved.get(name) != wanted.get(name))
         for name in unlike[:1]:
             raise ValueError(
                 f"{self._folder / str(self.latest_step)} is of another network or optimiser: {len(unlike)} arrays "
                 f"differ, as {name} {saved.get(name, 'absent')}, here {wanted.get(name, 'absent')}"
             )
-        restored: Any = self._manager.restore(self.latest_step, args=ocp.args.StandardRestore(plain))
+        restored: Any = self._reader.restore(self.latest_step, args=ocp.args.StandardRestore(plain))
         return restored.replace(key=jax.random.wrap_key_data(restored.key))
+
+
+def _open(folder: Path, read_only: bool) -> ocp.CheckpointManager:
+    # Saving waits until the files are complete: what is reported as saved survives a kill.
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=KEPT,
+        enable_async_checkpointing=False,
+        cleanup_tmp_directories=not read_only,
+        read_only=read_only,
+    )
+    return ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler())
 
 
 def _plain(state: TrainState) -> Any:

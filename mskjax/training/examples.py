@@ -46,9 +46,15 @@ def load(dataset: Dataset, image_size: int, batch_size: int, mesh: Mesh) -> Exam
     if not len(train) or not len(validation):
         raise ValueError(
             f"the dataset has {len(train)} training and {len(validation)} validation slices, and needs some of each; "
-            "give cases.csv a split with launch.prepare"
+            "prepare it with launch.prepare --validation_fraction=0.2, or with a column split (train, validation, "
+            "test) in the CSV of --cases"
         )
     _warn_of_shared_patients(dataset, train, validation)
+    if len(train) < batch_size:
+        logging.warning(
+            "a batch of %d repeats slices, as %d train; lower config.batch_size to %d or less",
+            *(batch_size, len(train), len(train)),
+        )
     arrays = batches.fit(dataset.slices.select(np.concatenate([train, validation])), image_size)
     rows, weights = pad(np.arange(len(train), len(train) + len(validation), dtype=np.int32), batch_size)
     return Examples(

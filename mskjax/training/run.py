@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from mskjax import convert, tasks
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import read_json, remove, require_folder, write_json
-from mskjax.training import optim, provenance, sharding, signals
+from mskjax.training import lock, optim, provenance, sharding, signals
 from mskjax.training.checkpoint import Checkpoints
 from mskjax.training.curves import plot_curves
 from mskjax.training.examples import Examples, load
@@ -46,7 +46,10 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     require_folder(workdir)
     mesh = sharding.make_mesh(config["devices"], config["batch_size"])
     dataset = read_dataset(config["dataset"])
-    with Checkpoints(workdir / "checkpoints", 60 * config["checkpoint_minutes"]) as checkpoints:
+    with (
+        lock.held(workdir),
+        Checkpoints(workdir / "checkpoints", 60 * config["checkpoint_minutes"]) as checkpoints,
+    ):
         if checkpoints.latest_step is not None:
             provenance.check_config(workdir, config)
             provenance.check_dataset(workdir, dataset.manifest["sha256"])
@@ -58,26 +61,24 @@ def _train(config: dict[str, Any], workdir: Path, dataset: Dataset, checkpoints:
     examples = load(dataset, config["image_size"], config["batch_size"], mesh)
     state = starting_state(config, task, optimizer, checkpoints, mesh)
     step = int(state.step)
-    remove(workdir / "DONE")
     origin = {"path": config["dataset"], "sha256": dataset.manifest["sha256"]}
-    provenance.record(workdir, config, origin, None if step else weight_record(config), step)
-    if checkpoints.latest_step is None:
-        remove(workdir / BEST)  # of a former run, whose checkpoints someone deleted
-    _announce(state, task.freeze, examples, mesh, step)
+    weights = None if step else weight_record(config)
     schedule = Schedule(*(config[name] for name in ("seed", "learning_rate", "epochs", "patience")))
-    with (
-        Writer(workdir, step) as writer,
-        Progress(config["epochs"], examples.steps_per_epoch, step) as progress,
-        signals.caught() as caught,
-    ):
+    with signals.caught() as caught:  # from before the first word of a start to the last file
+        remove(workdir / "DONE")
+        provenance.record(workdir, config, origin, weights, step)
+        if checkpoints.latest_step is None:
+            remove(workdir / BEST)  # of a former run, whose checkpoints someone deleted
+        _announce(state, task.freeze, examples, mesh, step)
         steps = compile_steps(task, optimizer, mesh)
-        try:
-            state = fit(steps, state, examples, schedule, checkpoints, [writer, progress], caught)
-        except Interrupted as stop:
-            if int(stop.state.selection.best_step):
-                _write_best(workdir, stop.state)
-            raise
-    _finish(workdir, state)
+        with Writer(workdir, step) as writer, Progress(config["epochs"], examples.steps_per_epoch, step) as progress:
+            try:
+                state = fit(steps, state, examples, schedule, checkpoints, [writer, progress], caught)
+            except Interrupted as stop:
+                if int(stop.state.selection.best_step):
+                    _write_best(workdir, stop.state)
+                raise
+        _finish(workdir, state)
 
 
 def _finish(workdir: Path, state: TrainState) -> None:
@@ -120,13 +121,13 @@ def _is_done(workdir: Path, config: dict[str, Any]) -> bool:
 def _announce(state: TrainState, freeze: Sequence[str], examples: Examples, mesh: Mesh, step: int) -> None:
     trained, _ = optim.split(state.params, freeze)
     logging.info(
-        "%s parameters, %s of them trained; %d training and %d validation slices of %dx%d, %d steps an epoch; %s",
+        "%s parameters, %s of them trained; %d training and %d validation slices of %dx%d, %d step%s an epoch; %s",
         f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
         f"{sum(leaf.size for leaf in trained.values()):,}",
         len(examples.train),
         int(examples.weights.sum()),
         *examples.arrays["image_hu"].shape[1:],
-        examples.steps_per_epoch,
+        *(examples.steps_per_epoch, "s" * (examples.steps_per_epoch != 1)),
         f"{mesh.size} x {mesh.devices.flat[0].device_kind}",
     )
     logging.info(

@@ -34,7 +34,7 @@ def starting_state(
     if checkpoints.latest_step is not None:
         return checkpoints.restore(_abstract(_state(params, model_state, task, optimizer, key), whole))
     if config["resume"]:
-        with Checkpoints(Path(config["resume"]) / "checkpoints", read_only=True) as others:
+        with Checkpoints(Path(config["resume"]) / "checkpoints") as others:
             return others.restore(_abstract(_state(params, model_state, task, optimizer, key), whole))
     if config["init_from"]:
         source = convert.load_variables(weight_file(config["init_from"]))[0]

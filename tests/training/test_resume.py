@@ -109,6 +109,23 @@ def test_sigterm_saves_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
     assert_same(workdir, undisturbed)
 
 
+def test_ctrl_c_during_compilation_saves_and_a_second_command_is_refused(launch, tmp_path):
+    process = launch(tmp_path)
+    for line in process.stderr:
+        if line.startswith("starting"):
+            break
+    process.send_signal(signal.SIGSTOP)
+    other = launch(tmp_path)
+    _, told = other.communicate(timeout=300)
+    assert (other.returncode, told.count("\n")) == (2, 1), told
+    assert "is being trained in by another command" in told
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 130, told
+    assert "stopped by SIGINT and saved at step 1;" in told
+
+
 def test_sigkill_loses_the_steps_since_the_checkpoint_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
     workdir = tmp_path / "run"
     process = launch(workdir, "--config.checkpoint_minutes=0")

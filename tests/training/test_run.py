@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from mskjax.convert import load_variables
 from mskjax.data import batches
 from mskjax.data.dataset import read_dataset, write_dataset
 from mskjax.training import Interrupted, load_run, signals, train
+from mskjax.training.examples import load
+from mskjax.training.sharding import make_mesh
 from mskjax.training.writer import read_rows
 
 
@@ -132,15 +135,20 @@ def test_another_runs_checkpoint_is_gone_on_from(finished, squares, tmp_path):
         ({"resume": "{nowhere}"}, "no checkpoint"),
         ({"task": {"freeze": ("backbon/.*",)}}, r"'backbon/\.\*' matches no parameter"),
         ({"task": {"freeze": (".*",)}}, "no parameter to train"),
+        (
+            {"dataset": "{unsplit}"},
+            r"14 training and 0 validation slices.*--validation_fraction=0\.2, or .* column split",
+        ),
     ],
 )
 def test_refusals_leave_nothing_behind(changes, message, squares, tmp_path):
-    paths = {"squares": squares, "nowhere": tmp_path / "nowhere"}
+    dataset = read_dataset(squares)
+    write_dataset(tmp_path / "unsplit", dataset.slices, dataset.cases.assign(split="train"), {})
+    paths = {"squares": squares, "nowhere": tmp_path / "nowhere", "unsplit": tmp_path / "unsplit"}
     changes = {name: value.format(**paths) if isinstance(value, str) else value for name, value in changes.items()}
     with pytest.raises((ValueError, OSError), match=message):
         train(small(squares, **changes), tmp_path / "run")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert not (tmp_path / "nowhere").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["unsplit"]
 
 
 def test_a_checkpoint_of_another_network_is_refused(finished, squares, tmp_path):
@@ -150,23 +158,30 @@ def test_a_checkpoint_of_another_network_is_refused(finished, squares, tmp_path)
         train(config, tmp_path / "run")
 
 
-def test_a_dataset_without_validation_is_refused(squares, tmp_path):
-    dataset = read_dataset(squares)
-    write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(split="train"), {})
-    with pytest.raises(ValueError, match="14 training and 0 validation slices"):
-        train(small(tmp_path / "other"), tmp_path / "run")
+def test_a_refusal_starts_no_thread_that_tidies_checkpoints(run, squares):
+    """Orbax's, which the interpreter's end would break off with a traceback."""
+    (run / "DONE").unlink()
+    with (
+        patch("orbax.checkpoint.checkpoint_manager.future.CommitFuture", side_effect=AssertionError),
+        pytest.raises(ValueError, match="another config"),
+    ):
+        train(small(squares, learning_rate=0.1), run)
 
 
 def test_patients_in_both_splits_are_warned_of(squares, tmp_path, caplog):
-    from mskjax.training.examples import load
-    from mskjax.training.sharding import make_mesh
-
     dataset = read_dataset(squares)
     load(dataset, 32, 8, make_mesh(0, 8))
     assert not caplog.records
     write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(patient_id="one"), {})
     load(read_dataset(tmp_path / "other"), 32, 8, make_mesh(0, 8))
     assert "1 patients both train and validate" in caplog.text
+
+
+def test_a_batch_larger_than_the_training_slices_is_warned_of(squares, caplog):
+    load(read_dataset(squares), 32, 10, make_mesh(1, 10))
+    assert not caplog.records
+    load(read_dataset(squares), 32, 11, make_mesh(1, 11))
+    assert "a batch of 11 repeats slices, as 10 train; lower config.batch_size to 10 or less" in caplog.text
 
 
 @contextmanager
