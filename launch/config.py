@@ -26,9 +26,11 @@ def define_config() -> Any:
             parse(argument)
         except (AttributeError, KeyError) as error:
             # ml_collections lets the failed look-up of an overridden field escape as it is.
-            raise flags.IllegalFlagValueError(f"the config has no field {_cause(error)}; {file} lists all") from error
+            name, _, advice = _cause(error).partition("; Did you mean ")
+            advice = f"did you mean {advice.partition(' instead of ')[0]}?" if advice else f"{file} lists all"
+            raise flags.IllegalFlagValueError(f"the config has no field {name}; {advice}") from error
 
-    flag.parse = parse_or_refuse
+    flag.parse, flag.default_as_str = parse_or_refuse, None  # else --help tells of a default 'None'
     return holder
 
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 from absl.flags import IllegalFlagValueError
 
 from configs import segmentation, strings
+from launch import main
 from mskjax import models, tasks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +58,12 @@ def launch(*flags):
     ("flags", "message"),
     [
         (["--config=configs/segmentation.py:init=guess"], "none of init=random|classification|segmentation"),
-        (["--config=configs/segmentation.py", "--config.learning=1"], 'Did you mean "learning_rate"'),
+        (
+            ["--config=configs/segmentation.py", "--config.learning_rat=1"],
+            "no field 'learning_rat'; did you mean \"learning_rate\"?\n",
+        ),
+        (["--config=configs/segmentation.py", "--config.xyz=1"], "no field 'xyz'; configs/segmentation.py lists all\n"),
+        (["--config=configs/segmentation.py", "--confg.epochs=1"], "--help lists the flags\n"),
         (["--config=configs/segmentation.py", "--config.epochs=many"], "--config.epochs=many"),
         (["--config=configs/segmentations.py"], "configs/segmentations.py is missing"),
     ],
@@ -78,3 +85,31 @@ def test_help_shows_examples_and_imports_no_jax():
     assert "--config:" in done.stdout
     assert "--workdir:" in done.stdout
     assert "python -m launch.train" in done.stdout
+    assert "default: 'None'" not in done.stdout
+    assert "configs/segmentation.py lists all fields" in done.stdout
+    for name in ("init=random|classification|segmentation", "network=fcn_resnet101|small", "smoke"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("printing", ["--help", "-c"])
+def test_a_reader_that_leaves_early_ends_the_command_quietly(printing):
+    """As `| head` does: nothing is read here at all."""
+    command = [sys.executable, "-m", "launch.measure", "--help"]
+    if printing == "-c":
+        program = "import sys; from launch.main import run; sys.argv[1:] = []; run(lambda: print('words'))"
+        command = [sys.executable, "-c", program]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_interrupted_command_ends_with_130(capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    assert main._guarded(interrupt, []) == 130
+    assert "interrupted; run the same command again" in capsys.readouterr().err
