@@ -33,11 +33,12 @@ def draw_slice(
     masks: Mapping[str, Values],
     caption: Sequence[str] = (),
     side_px: int = 760,
+    legend: bool = True,
 ) -> Image.Image:
     """An RGB picture of one slice with the outlines of one or two named masks, about `side_px` wide or high.
 
     Where two outlines run over the same pixels they are white. Air around the body is cropped away, masks never are.
-    `caption` is lines of text below the picture.
+    `caption` is lines of text below the picture, under the legend unless that is to stand elsewhere.
     """
     if not 1 <= len(masks) <= 2:
         raise ValueError(f"{len(masks)} masks are to be drawn; give one or two")
@@ -49,12 +50,23 @@ def draw_slice(
     pixels, px_per_mm = _paint(image_hu[box], [mask[box] for mask in outlined], spacing, side_px)
     picture = Image.fromarray(pixels)
     _mark(picture, px_per_mm)
-    return _with_caption(picture, _legend(list(masks)), list(caption))
+    return _with_caption(picture, _legend(list(masks)) if legend else [], list(caption))
+
+
+def with_legend(picture: Image.Image, names: Sequence[str]) -> Image.Image:
+    """The picture above one legend of the masks `names`, for a montage whose slices were drawn without."""
+    return _with_caption(picture, _legend(list(names)), [])
+
+
+def columns_for(count: int) -> int:
+    """How many pictures stand in a row of a montage: nearly a square, or one more where that leaves fewer gaps."""
+    square = math.ceil(math.sqrt(count))
+    return min((square, square + 1), key=lambda columns: -count % columns)
 
 
 def montage(pictures: Sequence[Image.Image], columns: int | None = None) -> Image.Image:
     """The pictures row by row in one, on a dark ground; nearly square unless `columns` is given."""
-    columns = columns or math.ceil(math.sqrt(len(pictures)))
+    columns = columns or columns_for(len(pictures))
     width, height = (max(p.size[axis] for p in pictures) for axis in (0, 1))
     gap = 4
     size = (columns * (width + gap) - gap, math.ceil(len(pictures) / columns) * (height + gap) - gap)
@@ -129,14 +141,15 @@ def _with_caption(
 ) -> Image.Image:
     size = _text_px(picture)
     font, line_px, pad = _font(size), round(size * 1.5), round(size * 0.6)
-    whole = Image.new("RGB", (picture.width, picture.height + line_px * (1 + len(lines)) + pad), CAPTION)
+    count = len(lines) + bool(legend)
+    whole = Image.new("RGB", (picture.width, picture.height + line_px * count + pad), CAPTION)
     whole.paste(picture)
     draw, x, y = ImageDraw.Draw(whole), pad, picture.height + pad
     for name, colour in legend:
         draw.line([(x, y + size // 2), (x + size, y + size // 2)], fill=colour, width=3)
         draw.text((x + size * 1.4, y), name, fill=INK, font=font)
         x += size * 2.4 + font.getlength(name)
-    for n, line in enumerate(lines, start=1):
+    for n, line in enumerate(lines, start=int(bool(legend))):
         draw.text((pad, y + n * line_px), line, fill=INK, font=font)
     return whole
 

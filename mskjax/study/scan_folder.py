@@ -29,7 +29,7 @@ from mskjax.files import atomic_path, read_json, remove, require_folder, sha256,
 from mskjax.measure import bone
 from mskjax.study import origin
 from mskjax.study.measurement import Measurement
-from mskjax.study.overlays import draw_slice, montage
+from mskjax.study.overlays import columns_for, draw_slice, montage, with_legend
 
 COLUMNS: tuple[str, ...] = ("slice_index", "sma_cm2", "smd_hu", "smi_cm2_m2")
 FIGURES = ("measurements.csv", "measurements.json")
@@ -112,14 +112,16 @@ def overlay(scan: sitk.Image, measurement: Measurement) -> Image.Image:
     image_hu, spacing_mm = to_axial(scan)
     held = [row for row in measurement.rows if row["sma_cm2"] > 0] or measurement.rows[:1]
     shown = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, min(len(held), MAX_TILES)).round().astype(int))]
-    side_px = 900 if len(shown) == 1 else max(MONTAGE_PX // math.ceil(math.sqrt(len(shown))), 300)
+    side_px = 900 if len(shown) == 1 else max(MONTAGE_PX // columns_for(len(shown)), 300)
     pictures = []
     for row in shown:
         k = row["slice_index"]
         found = f"SMA {row['sma_cm2']:.1f} cm²   SMD {row['smd_hu']:.1f} HU" if row["sma_cm2"] > 0 else "no muscle"
         outlined = {"measured muscle": measurement.mask[k]}
-        pictures.append(draw_slice(image_hu[k], spacing_mm[1:], outlined, [f"slice {k}   {found}"], side_px))
-    return montage(pictures)
+        pictures.append(
+            draw_slice(image_hu[k], spacing_mm[1:], outlined, [f"slice {k}   {found}"], side_px, legend=False)
+        )
+    return with_legend(montage(pictures), ["measured muscle"])
 
 
 def table(measurement: Measurement) -> str:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mskjax.study.overlays import AGREED, COLOURS, draw_slice, montage
+from mskjax.study.overlays import AGREED, COLOURS, columns_for, draw_slice, montage
 
 BODY = np.full((40, 50), 40, np.int16)
 
@@ -85,6 +85,11 @@ def test_montage_keeps_every_picture():
     width, height = pictures[0].size
     assert sheet.size == (3 * width + 8, 2 * height + 4)
     np.testing.assert_array_equal(sheet.crop((width + 4, height + 4, 2 * width + 4, 2 * height + 4)), pictures[4])
+
+
+def test_a_montage_leaves_few_gaps():
+    columns = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3, 7: 4, 8: 4, 9: 3, 10: 5, 64: 8}
+    assert {count: columns_for(count) for count in columns} == columns
 
 
 def test_refusals():

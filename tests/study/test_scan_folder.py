@@ -63,9 +63,11 @@ def test_the_overlay_shows_the_slices_that_hold_muscle(nifti, mask, tmp_path):
     measure_scan(nifti, tmp_path / "out", mask=mask)
     with Image.open(tmp_path / "out" / "overlay.png") as picture:
         pixels = np.asarray(picture)
-    halves = [half for row in np.array_split(pixels, 2) for half in np.array_split(row, 2, axis=1)]
-    outlined = [bool((half == COLOURS[1]).all(-1).sum() > 100) for half in halves]
-    assert outlined == [True, True, True, False], "three of six slices, two a row"
+    thirds = np.array_split(pixels, 3, axis=1)
+    outlined = [bool((third == COLOURS[1]).all(-1).sum() > 500) for third in thirds]
+    assert outlined == [True, True, True], "three of six slices, in a row without a gap"
+    below = [bool((third[-40:] == COLOURS[1]).all(-1).any()) for third in thirds]
+    assert below == [True, False, False], "one legend for all"
 
 
 def test_no_muscle_is_said_and_drawn(nifti, tmp_path):
