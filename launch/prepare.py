@@ -12,7 +12,8 @@ Folders and globs are matched by file name. A CSV has a row a case: image, mask,
 drawn in), level_mask, level_label, sex, age_years, height_m, weight_kg, sarcopenia, split.
 
 Cases that fail are listed with why, and the exit status is 1; the others are written. Run it again: what is done is
-skipped. cases.csv repeats the paths you give; ids are yours or keyed hashes, whose key (case_key) is not to be shared.
+skipped; a dataset from other images, masks or CSV is not replaced. cases.csv repeats the paths you give; ids are yours
+or keyed hashes, whose key (case_key) is not to be shared.
 """
 
 from absl import flags, logging

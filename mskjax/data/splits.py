@@ -35,16 +35,16 @@ def refuse_twins(images_hu: Sequence[np.ndarray], table: pd.DataFrame) -> None:
 
     `table` has a row of cases.csv for each image. One patient in several splits is the user's choice.
     """
-    first: dict[bytes, tuple[str, str, str]] = {}
+    seen: dict[bytes, list[tuple[str, str, str]]] = {}
     rows = zip(*(table[name].astype(str) for name in ("case_id", "patient_id", "split")), strict=True)
     for image_hu, (case_id, patient, split) in zip(images_hu, rows, strict=True):
-        digest = sha256(repr(image_hu.shape).encode() + image_hu.tobytes()).digest()
-        other, other_patient, other_split = first.setdefault(digest, (case_id, patient, split))
-        if split != other_split and patient != other_patient:
+        alike = seen.setdefault(sha256(repr(image_hu.shape).encode() + image_hu.tobytes()).digest(), [])
+        if others := [f"{one} ({where})" for one, whose, where in alike if whose != patient and where != split]:
             raise ValueError(
-                f"cases {other} ({other_split}) and {case_id} ({split}) are the same slice under two patient ids; "
+                f"cases {others[0]} and {case_id} ({split}) are one slice in two splits under two patient ids; "
                 "leave one out, or give both the same patient_id in a CSV (--cases)"
             )
+        alike.append((case_id, patient, split))
 
 
 def warn(table: pd.DataFrame, planned: Sequence[str], all_given: bool, shown: str) -> None:

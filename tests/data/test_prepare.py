@@ -194,7 +194,7 @@ def test_a_patient_in_several_splits_is_told_last(cohort, caplog):
 def test_a_copy_under_another_patient_may_not_test(cohort):
     write_image(cohort / "ct/case2.nii.gz", body_hu(4, 12, 10, seed=0))
     given = [pair(cohort, i, case_id=f"C{i}", about={"split": s}) for i, s in ((0, "train"), (2, "test"))]
-    with pytest.raises(ValueError, match=r"cases C0_s001 \(train\) and C2_s001 \(test\) are the same slice"):
+    with pytest.raises(ValueError, match=r"cases C0_s001 \(train\) and C2_s001 \(test\) are one slice in two splits"):
         prepare.prepare(given, cohort / "out", ALL_TRAIN)
     assert not (cohort / "out/dataset.json").exists()
 

@@ -72,3 +72,17 @@ def test_the_launcher_refuses_an_output_that_is_a_file(cohort, launch_prepare):
         launch_prepare(**said)
     with pytest.raises(OSError, match="name another folder"):
         launch_prepare(phantom=2, output=cohort / "ct/case0.nii.gz")
+
+
+def test_the_launcher_keeps_a_dataset_from_elsewhere(cohort, launch_prepare):
+    first = {"images": cohort / "ct", "masks": cohort / "muscle", "output": cohort / "out"}
+    assert launch_prepare(**first, validation_fraction=0, test_fraction=0) == 0
+    (cohort / "list.csv").write_text("image,mask\nct/case0.nii.gz,muscle/case0.nii.gz\n")
+    with pytest.raises(
+        ValueError, match=r"made from --images=\S+ --masks=\S+, and --cases=\S+list\.csv would replace it"
+    ):
+        launch_prepare(cases=cohort / "list.csv", output=cohort / "out")
+    assert len(read_dataset(cohort / "out").slices) == 6
+    with pytest.raises(ValueError, match=r"fraction 0\.7 and test fraction 0\.7"):
+        launch_prepare(phantom=2, validation_fraction=0.7, test_fraction=0.7, output=cohort / "new")
+    assert not (cohort / "new").exists()

@@ -43,8 +43,12 @@ def cases_table(*rows: tuple[str, str, str]) -> pd.DataFrame:
 def test_a_slice_in_two_splits_under_two_patients_is_refused():
     image_hu = np.arange(12, dtype=np.int16).reshape(3, 4)
     two = cases_table(("A", "p1", "train"), ("B", "p2", "test"))
-    with pytest.raises(ValueError, match=r"^cases A \(train\) and B \(test\) are the same slice under two patient ids"):
+    with pytest.raises(ValueError, match=r"^cases A \(train\) and B \(test\) are one slice in two splits under two"):
         splits.refuse_twins([image_hu, image_hu.copy()], two)
+    with pytest.raises(ValueError, match=r"^cases B \(train\) and C \(test\)"):
+        splits.refuse_twins(
+            [image_hu] * 3, cases_table(("A", "p1", "train"), ("B", "p2", "train"), ("C", "p1", "test"))
+        )
     splits.refuse_twins([image_hu, image_hu + np.int16(1)], two)
     splits.refuse_twins([image_hu, image_hu.reshape(4, 3)], two)
     splits.refuse_twins([image_hu, image_hu], cases_table(("A", "p1", "train"), ("B", "p1", "test")))
