@@ -40,8 +40,10 @@ def dataset_sha256(run: str | Path) -> dict[str, str] | None:
 
 def learned_from_phantoms(run: str | Path) -> bool | None:
     """Whether all cases of the run's dataset are phantoms; None where that dataset no longer lies where it was."""
-    dataset = provenance_of(run).get("dataset") or {}
-    cases = Path(dataset.get("path", "")) / "cases.csv"
+    dataset = provenance_of(run).get("dataset")
+    if not dataset:
+        return None
+    cases = Path(dataset["path"]) / "cases.csv"
     if not cases.is_file() or sha256(cases) != dataset["sha256"].get("cases.csv"):
         return None
     with cases.open(newline="", encoding="utf-8") as file:

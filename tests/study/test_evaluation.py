@@ -207,6 +207,13 @@ def test_another_dataset_needs_a_folder_of_its_own(workdir):
     assert str(other) in answer(folder)
 
 
+def test_plots_stay_readable_and_tables_whole_on_a_narrow_screen(workdir):
+    text = (evaluate(workdir, predictor=Stub()) / "report.html").read_text(encoding="utf-8")
+    narrow = text[text.index("@media screen and (max-width") : text.index("@media print")]
+    assert "figure.plot { overflow-x: auto; }" in narrow
+    assert re.search(r"td:first-child.* { white-space: normal; }", narrow)
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 def test_a_moved_copy_of_the_dataset_is_the_runs_own(workdir, recorded):
     own, moved = workdir.parent / "dataset", workdir.parent / "moved"

@@ -201,3 +201,9 @@ def test_a_network_that_knows_only_phantoms_is_told_of(nifti, tmp_path, caplog, 
     assert described["learned_from_phantoms_only"] is phantoms
     (dataset / "cases.csv").write_text("case_id,image\n")
     assert learned_from_phantoms(run) is None, "no longer the cases that it learned from"
+
+
+def test_a_run_that_does_not_say_is_not_judged_by_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "cases.csv").write_text("image\nphantoms/images/phantom_0000.nii.gz\n")
+    monkeypatch.chdir(tmp_path)
+    assert learned_from_phantoms(tmp_path / "run") is None
