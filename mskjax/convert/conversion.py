@@ -31,6 +31,8 @@ def convert(
     by its hash brings its licence and preprocessing into the metadata. Raises as `load_weights` and `download` do.
     """
     entries = read_manifest(folder)
+    if weights and not Path(weights).is_file():
+        raise FileNotFoundError(f"there is no file {weights}; name the published one, or fetch it with --download")
     source = Path(weights) if weights else fetch(choose(entries, model, entry), folder)
     digest = sha256(source)
     metadata = _metadata(source, digest, model, options, recognise(entries, source.name, digest))

@@ -37,13 +37,22 @@ def _fetch(entry: Entry, path: Path) -> None:
     if entry.url is None:
         raise ValueError(f"{entry.name} has no known url; {entry.how_to_obtain}, then pass it as --weights=FILE")
     progress = sys.stderr.isatty()
-    logging.info("%s is downloaded to %s", entry.url, path)
+    logging.info("downloading %s to %s", entry.url, path)
     with atomic_path(path) as written:
         try:
             pooch.HTTPDownloader(progressbar=progress, chunk_size=2**20)(entry.url, written, None)
         except requests.RequestException as error:
             advice = "try again, or fetch it by other means and pass it as --weights=FILE"
-            raise OSError(f"{entry.url} cannot be downloaded ({error}); {advice}") from error
+            raise OSError(f"{entry.url} cannot be downloaded ({_reason(error)}); {advice}") from error
         if not entry.matches(digest := sha256(written)):
             expected = entry.known_digits
             raise ValueError(f"{entry.url} gave the SHA-256 {digest} instead of {expected}, nothing is kept; try again")
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong in a few words; the library's own are of its classes, addresses and retries."""
+    if error.response is not None:
+        return f"the server answers {error.response.status_code}"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer in time"
+    return "no connection" if isinstance(error, requests.ConnectionError) else "it broke off"

@@ -17,6 +17,7 @@ import numpy as np
 from mskjax.convert.pickles import Refused, unpickle
 
 ZIP_MAGIC = b"PK\x03\x04"
+_PICKLE_MAGIC = b"\x80"  # of every pickle since protocol 2, the oldest that torch writes
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_AXES = 64  # numpy's own
@@ -42,13 +43,17 @@ def read_torch(path: str | Path) -> Any:
     but tensors and plain containers, or whose declared sizes, strides or offsets leave its own storages.
     """
     path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(len(ZIP_MAGIC))
     try:
-        with path.open("rb") as file:
-            is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-        return _read_zip(path) if is_zip else _read_legacy(path)
+        return _read_zip(path) if start == ZIP_MAGIC else _read_legacy(path)
     except Refused as error:
         raise ValueError(f"{path} {error}") from error
     except _DAMAGE as error:
+        if start and start != ZIP_MAGIC and not start.startswith(_PICKLE_MAGIC):
+            raise ValueError(
+                f"{path} is no weight file: it begins neither as torch's nor as safetensors; give the published one"
+            ) from error
         raise ValueError(
             f"{path} is cut short, damaged or no weight file ({error}); copy or download it again"
         ) from error
