@@ -80,13 +80,21 @@ def _read_dicom(path: Path, like: sitk.Image, label: Label | None) -> Bool[np.nd
 def _read_label_map(path: Path, like: sitk.Image, label: Label | None) -> Bool[np.ndarray, "d h w"]:
     values = _whole_numbers(reoriented(read_volume(path), like, path), path)
     names = _segment_names(path)
-    present = {int(n): names.get(int(n), "") for n in np.unique(values) if n} | names
+    present = {int(n): names.get(int(n), "") for n in _present(values) if n} | names
     return np.isin(values, choose(label, present, path))
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    """The distinct values of a label map, counted rather than sorted where labels are as small as they usually are."""
+    if values.max() >= 2**16:
+        return np.unique(values)
+    return np.flatnonzero(np.bincount(values.ravel().astype(np.intp, copy=False)))
 
 
 def _whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
     """The values as integers; refuses what can be no label map."""
-    if (values != np.rint(values)).any():
+    whole = np.issubdtype(values.dtype, np.integer)
+    if not whole and (values != np.rint(values)).any():
         raise ValueError(
             f"{path} has fractions, as probabilities do, from {values.min():.4g} to {values.max():.4g}; "
             "threshold it and store whole numbers"
@@ -95,7 +103,7 @@ def _whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
         raise ValueError(
             f"{path} has negative values, down to {values.min():.0f}; labels are 0 and above, is this the CT?"
         )
-    return values.astype(np.int64)
+    return values if whole else values.astype(np.int64)
 
 
 def _segment_names(path: Path) -> dict[int, str]:
