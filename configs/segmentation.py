@@ -16,12 +16,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import strings
+from configs import shared, strings
 
 NETWORKS = {
-    "fcn_resnet101": {"stage_sizes": (3, 4, 23, 3), "width": 64},
-    "small": {"stage_sizes": (1, 1, 1, 1), "width": 16},
-    "smoke": {"stage_sizes": (1, 1, 1, 1), "width": 4},
+    "fcn_resnet101": shared.NETWORKS["resnet101"],
+    "small": shared.NETWORKS["small"],
+    "smoke": shared.NETWORKS["smoke"],
 }
 # The weights that launch.convert makes, and the regexes of the layers that they lack or have for other classes.
 STARTS = {
@@ -32,29 +32,22 @@ STARTS = {
 
 
 def get_config(text: str | None = None) -> ConfigDict:
-    """The config that a config string chooses; every field can be overridden by --config.field=value."""
+    """The config that a config string chooses."""
     chosen = strings.parse(text, init=tuple(STARTS), network=("fcn_resnet101", "small"), smoke=False)
     init_from, fresh = STARTS[chosen.init]
-    return ConfigDict(
-        {
-            "dataset": "",  # a folder made by launch.prepare
-            "seed": 0,
-            "image_size": 32 if chosen.smoke else 512,  # the authors' later code
-            "task": _task(NETWORKS["smoke" if chosen.smoke else chosen.network]),
-            "init_from": init_from,  # a file made by launch.convert, or the folder of a finished run
-            "fresh": fresh,
-            "resume": "",  # the folder of another run to go on from, with its optimiser and its counters
-            "learning_rate": 3e-3 if chosen.init == "random" else 3e-4,  # section 2.4
-            "batch_size": 4,
-            "epochs": 2 if chosen.smoke else 500,
-            "patience": 75,  # epochs in which neither loss has fallen
-            "checkpoint_minutes": 10.0,
-            "devices": 0,  # 0: as many as the batch can be split over evenly
-        }
-    ).lock()
+    return shared.run(
+        task(NETWORKS["smoke" if chosen.smoke else chosen.network]),
+        image_size=32 if chosen.smoke else 512,  # the authors' later code
+        learning_rate=3e-3 if chosen.init == "random" else 3e-4,  # section 2.4
+        batch_size=4,
+        epochs=2 if chosen.smoke else 500,
+        init_from=init_from,
+        fresh=fresh,
+    )
 
 
-def _task(network: dict[str, Any]) -> dict[str, Any]:
+def task(network: dict[str, Any]) -> dict[str, Any]:
+    """The task on a network of these sizes, such as {"stage_sizes": (3, 4, 23, 3), "width": 64}."""
     return {
         "name": "segmentation",
         "model": {
@@ -65,19 +58,9 @@ def _task(network: dict[str, Any]) -> dict[str, Any]:
             "dtype": "float32",  # bfloat16 computes in it; parameters, losses and statistics stay float32
             **network,
         },
-        "window_hu": 400.0,
-        "level_hu": 50.0,
+        **shared.WINDOW,
         "smoothing": 1.0,  # pixels, of the soft Dice
         "aux_weight": 0.5,  # of the auxiliary head's loss, where there is one
         "freeze": (),  # regexes on whole parameter paths, as in backbone/layer1_.*
-        "augmentation": {
-            "flip": 0.5,  # probabilities of each
-            "rotation": 0.5,
-            "rotation_degrees": 20.0,  # section 2.4; the other magnitudes are this project's
-            "scaling": 0.5,
-            "scale": 0.1,
-            "elastic": 0.5,
-            "elastic_spacing_mm": 64.0,
-            "elastic_sd_mm": 5.0,
-        },
+        "augmentation": dict(shared.AUGMENTATION),
     }
