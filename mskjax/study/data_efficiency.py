@@ -1,0 +1,207 @@
+"""The plan of study A: which cells it has, which patients each trains on, and the run config of each.
+
+The patients of the cohort are shuffled into folds. Each fold in turn validates, and the patients of the others are
+shuffled anew for each draw: the first n of that order train, so that subsets are nested. Every order depends on the
+seed, the set of patients and its own fold and draw alone: more sizes, initialisations, draws or seeds add cells and
+leave the others as they are. n counts patients; all slices of a chosen patient train.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ml_collections import ConfigDict
+
+from mskjax.study import cohort
+from mskjax.study.cohort import Cohort
+
+# What random numbers are drawn for; it leads the entropy, so that no two purposes share a stream.
+FOLDS, DRAW, RUN, PRETEXT_SPLIT, PRETEXT_RUN = range(1, 6)
+LEAST = {"seed": 0, "folds": 2, "draws": 1, "seeds": 1, "devices": 0} | dict.fromkeys(
+    ("image_size", "batch_size", "epochs", "patience"), 1
+)
+KEPT = ("weights", "predictions")
+PRETEXTS = "pretexts"  # their folder in the study's, which `init_from` of a start names
+
+Config = ConfigDict | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a study: which repeat (fold, draw, seed), from which weights, on how many patients.
+
+    `train_cases` are the case ids of n patients, `validation_cases` those of the whole fold.
+    """
+
+    fold: int
+    draw: int
+    seed: int
+    init: str
+    n: int
+    train_cases: tuple[str, ...]
+    validation_cases: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The cell's folder in `cells/`."""
+        return f"{self.init}_n{self.n:03d}_fold{self.fold}_draw{self.draw}_seed{self.seed}"
+
+    def run_seed(self, study_seed: int) -> int:
+        """The seed, below 2^31, of the cell's initial weights, batches, augmentation and dropout; its own by chance."""
+        place = (self.fold, self.draw, self.seed, self.n, zlib.crc32(self.init.encode()))
+        return _seed(RUN, *place, study_seed)
+
+
+def plan(cases: pd.DataFrame, config: Config) -> list[Cell]:
+    """The cells of a study on the cases of a dataset, as cases.csv lists them, by configs/data_efficiency.py.
+
+    One repeat follows the other, all folds of a draw and seed first, so that a study that is stopped early has whole
+    learning curves of every initialisation. Within a repeat the largest n come first: the longest cells start early and
+    the last to be waited for are short. Raises `ValueError` for a config or a cohort that does not allow the study.
+    """
+    study = checked(config)
+    patients = cohort.gather(cases, study["slices_as_patients"])
+    cohort.check_size(patients, study["folds"], max(study["sizes"]))
+    folds = _folds(patients, study)
+    return [
+        Cell(
+            *(fold, draw, seed, init, n),
+            train_cases=patients.cases(_order(patients, folds[fold], fold, draw, study["seed"])[:n]),
+            validation_cases=patients.cases(folds[fold]),
+        )
+        for seed, draw, fold in product(*(range(study[name]) for name in ("seeds", "draws", "folds")))
+        for n in sorted(study["sizes"], reverse=True)
+        for init in study["inits"]
+    ]
+
+
+def pretexts(config: Config) -> list[str]:
+    """The names of the pretexts that the study's initialisations start from."""
+    study = plain(config)
+    starts = {study["starts"][init]["init_from"] for init in study["inits"]}
+    return [name for name in study["pretexts"] if f"{PRETEXTS}/{name}" in starts]
+
+
+def pretext_split(cases: pd.DataFrame, config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The case ids that train the pretexts and those that validate them: whole patients, all of them of the cohort.
+
+    `config.pretext_validation_fraction` of the patients, rounded and at least one, validate; with 0 none does.
+    """
+    study = checked(config)
+    patients, fraction = cohort.gather(cases, study["slices_as_patients"]), study["pretext_validation_fraction"]
+    validating = max(round(fraction * len(patients.slices)), 1) if fraction else 0
+    if validating >= len(patients.slices):
+        raise ValueError(
+            f"config.pretext_validation_fraction {fraction} of {cohort.count(len(patients.slices), 'patient')} leaves "
+            "none to train the pretexts; lower it, or prepare more patients"
+        )
+    order = _shuffled(patients.patients, PRETEXT_SPLIT, study["seed"])
+    return patients.cases(order[validating:]), patients.cases(order[:validating])
+
+
+def run_config(config: Config, cell: Cell) -> dict[str, Any]:
+    """The config of a cell's run, as config.json reads back: the fields of configs/segmentation.py, and "cell".
+
+    `init_from` is as in `config.starts`: a path below "pretexts/" is relative to the study's folder.
+    """
+    study = plain(config)
+    start, seed = study["starts"][cell.init], cell.run_seed(study["seed"])
+    return plain({**_run(study, study, seed, start, devices=1), "cell": asdict(cell)})
+
+
+def pretext_config(config: Config, name: str) -> dict[str, Any]:
+    """The config of the run of pretext `name`, from random weights, with the fields of configs/segmentation.py."""
+    study = plain(config)
+    pretext, seed = study["pretexts"][name], _seed(PRETEXT_RUN, zlib.crc32(name.encode()), study["seed"])
+    start = {"init_from": "", "fresh": [], "learning_rate": pretext["learning_rate"]}
+    return _run(study, pretext, seed, start, study["devices"])
+
+
+def notes(cases: pd.DataFrame, config: Config) -> list[str]:
+    """What the report must say of the cohort, a sentence or two each; often nothing."""
+    as_patients = plain(config)["slices_as_patients"]
+    return cohort.describe(cohort.gather(cases, as_patients), as_patients)
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """A config as it reads back from JSON, lists for tuples, so that the two can be compared."""
+    return json.loads(config.to_json() if isinstance(config, ConfigDict) else json.dumps(config))
+
+
+def checked(config: Config) -> dict[str, Any]:
+    """A study's config as `plain` gives it; `ValueError` for the first number or word in it that cannot be."""
+    study = plain(config)
+    for name, least in LEAST.items():
+        if not _is_whole(study[name], least):
+            raise ValueError(f"config.{name} is {study[name]!r}; it must be a whole number from {least} on")
+    sizes, fraction = study["sizes"], study["pretext_validation_fraction"]
+    if not sizes or not all(_is_whole(n, 1) for n in sizes) or sizes != sorted(set(sizes)):
+        raise ValueError(f"config.sizes is {sizes}; it must be whole numbers above 0, each larger than the one before")
+    if not 0 <= fraction < 1:
+        raise ValueError(f"config.pretext_validation_fraction is {fraction}; it must be 0 or more and below 1")
+    if study["keep"] not in KEPT:
+        raise ValueError(f"config.keep is {study['keep']!r}; it must be {' or '.join(KEPT)}")
+    _check_inits(study)
+    return study
+
+
+def _check_inits(study: Mapping[str, Any]) -> None:
+    inits, starts, pretexts = study["inits"], study["starts"], study["pretexts"]
+    if not inits or len(set(inits)) < len(inits):
+        raise ValueError(f"config.inits is {inits}; it must name at least one initialisation, and each once")
+    for init in inits:
+        if init not in starts:
+            raise ValueError(f"initialisation {init!r} is unknown; config.starts has {', '.join(starts)}")
+        folder, _, name = starts[init]["init_from"].partition("/")
+        if folder == PRETEXTS and name not in pretexts:
+            raise ValueError(
+                f"initialisation {init!r} needs pretext {name!r}; config.pretexts has {', '.join(pretexts)}"
+            )
+
+
+def _folds(patients: Cohort, study: Mapping[str, Any]) -> list[list[str]]:
+    """The patients of each fold; their numbers differ by at most one."""
+    order = _shuffled(patients.patients, FOLDS, study["seed"])
+    return [part.tolist() for part in np.array_split(np.array(order, object), study["folds"])]
+
+
+def _order(patients: Cohort, validating: list[str], fold: int, draw: int, seed: int) -> list[str]:
+    """The patients who do not validate in fold `fold`, in the order in which draw `draw` takes them."""
+    return _shuffled(sorted(set(patients.slices) - set(validating)), DRAW, fold, draw, seed)
+
+
+def _run(
+    study: Mapping[str, Any], training: Mapping[str, Any], seed: int, start: Mapping[str, Any], devices: int
+) -> dict[str, Any]:
+    """The fields of configs/segmentation.py, in its order; `training` holds the task, the batch size and the length."""
+    return {
+        "dataset": study["dataset"],
+        "seed": seed,
+        "image_size": study["image_size"],
+        "task": training["task"],
+        "init_from": start["init_from"],
+        "fresh": start["fresh"],
+        "resume": "",
+        "learning_rate": start["learning_rate"],
+        **{name: training[name] for name in ("batch_size", "epochs", "patience")},
+        "checkpoint_minutes": study["checkpoint_minutes"],
+        "devices": devices,
+    }
+
+
+def _seed(*entropy: int) -> int:
+    # Below 2^31, which jax.random.key takes whatever the width of its integers.
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+
+def _shuffled(names: list[str], *entropy: int) -> list[str]:
+    return [names[i] for i in np.random.default_rng(entropy).permutation(len(names))]
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
