@@ -27,9 +27,7 @@ def read_table(
     ids repeat.
     """
     path = Path(path)
-    rows = _read_rows(path)
-    if missing := {"image", "mask"} - set(rows[0]):
-        raise ValueError(f"{path} lacks the column {', '.join(sorted(missing))}; it has {', '.join(rows[0])}")
+    lines, rows = zip(*read_rows(path, ("image", "mask"), "cases"), strict=True)
     if unknown := set(rows[0]) - set(_COLUMNS):
         logging.warning("%s: columns %s are not used", path, ", ".join(sorted(unknown)))
     given = Counter(row["case_id"] for row in rows if row.get("case_id"))
@@ -38,27 +36,36 @@ def read_table(
     if odd := [case for case in given if re.search(r"[/\\\x00-\x1f]|^\.", case)]:
         raise ValueError(f"{path} has case id {odd[0]!r}; files take its name, so leave out slashes and first dots")
     defaults = {"slices": slices, "label": label, "level_label": level_label}
-    return [_pair(row, path, i, defaults) for i, row in enumerate(rows, start=2)]
+    return [_pair(row, path, i, defaults) for i, row in zip(lines, rows, strict=True)]
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV, whether commas, semicolons or tabs separate it, with blanks around cells taken off."""
+def read_rows(path: Path, needed: Sequence[str], what: str) -> list[tuple[int, dict[str, str]]]:
+    """The number of the line and the cells by column of each row, in a CSV that lists `what`, as in "cases".
+
+    Commas, semicolons or tabs part the cells, and blanks around them are taken off. Raises `OSError` where the file
+    cannot be read, `ValueError` where it is no CSV in UTF-8, has no rows, lacks a column of `needed`, or is uneven.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator = max(",;\t", key=file.readline().count)
             file.seek(0)
-            lines = [[cell.strip() for cell in line] for line in csv.reader(file, delimiter=separator) if line]
+            reader = csv.reader(file, delimiter=separator)
+            # Spreadsheets leave rows of separators alone below a table.
+            lines = [(reader.line_num, cells) for line in reader if any(cells := [cell.strip() for cell in line])]
     except OSError as error:
-        raise OSError(f"{path} cannot be read ({error.strerror}); name a CSV of cases") from error
+        raise OSError(f"{path} cannot be read ({error.strerror}); name a CSV of {what}") from error
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path} is no CSV in UTF-8; save the table as CSV in UTF-8") from error
     if len(lines) < 2:
         lacks = "has no rows below its header" if lines else "is empty"
-        raise ValueError(f"{path} {lacks}; give it a header with image and mask, and a row for each case")
-    header, *lines = lines
-    if uneven := [i for i, line in enumerate(lines, start=2) if len(line) != len(header)]:
+        listed = f"{', '.join(needed[:-1])} and {needed[-1]}"
+        raise ValueError(f"{path} {lacks}; give it a header with {listed}, and a row for each of the {what}")
+    (_, header), *lines = lines
+    if missing := set(needed) - set(header):
+        raise ValueError(f"{path} lacks the column {', '.join(sorted(missing))}; it has {', '.join(header)}")
+    if uneven := [number for number, line in lines if len(line) != len(header)]:
         raise ValueError(f"{path}, line {uneven[0]}: not as many cells as the header has columns ({len(header)})")
-    return [dict(zip(header, line, strict=True)) for line in lines]
+    return [(number, dict(zip(header, line, strict=True))) for number, line in lines]
 
 
 def _pair(row: dict[str, str], table: Path, line: int, defaults: dict[str, Any]) -> Pair:

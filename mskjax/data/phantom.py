@@ -40,12 +40,12 @@ class Phantom:
     weight_kg: Float64[np.ndarray, " n"]
 
 
-def slices(count: int, size: int = 256, seed: int = 0) -> Phantom:
+def slices(count: int, size: int = 256, seed: int = 0, first: int = 0) -> Phantom:
     """`count` axial slices at L3, one a patient, of `size` x `size` pixels whose pitch follows the patient's girth.
 
-    The patient at index i is the same whatever `count` and `size` are.
+    The patient at index i is the same whatever `count` and `size` are. The patients are those from index `first` on.
     """
-    patients, generators = _patients(count, seed)
+    patients, generators = _patients(count, seed, first)
     scans, spacing = [], []
     for patient, rng in zip(patients, generators, strict=True):
         pixel_mm = _field_of_view_mm(patient, rng) / size
@@ -191,18 +191,22 @@ def _noise(
     return (coloured / coloured.std()).astype(np.float32)
 
 
-def observers(phantom: Phantom, readers: int = 10, seed: int = 0) -> UInt8[np.ndarray, "readers n h w"]:
-    """Masks of the slices of `phantom` as `readers` simulated human readers draw them; see `anatomy.observers`.
+def observers(
+    phantom: Phantom, readers: int | Sequence[int] = 10, seed: int = 0, first: int = 0
+) -> UInt8[np.ndarray, "readers n h w"]:
+    """Masks of the slices of `phantom` as simulated human readers draw them; see `anatomy.observers`.
 
-    A reader keeps one hand: reader r's habits depend on `seed` and r alone, what is drawn also on the slice's index.
+    `readers` is their number, or the numbers of those who draw; `first` the index of the phantom's first patient. A
+    reader keeps one hand: reader r's habits depend on `seed` and r alone, what is drawn also on the patient's index.
     """
     if phantom.image_hu.ndim != 3:
         raise ValueError(f"readers outline slices, not volumes of shape {phantom.image_hu.shape}; use phantom.slices")
-    drawn = np.zeros((readers, *phantom.mask.shape), np.uint8)
-    for r in range(readers):
+    numbers = range(readers) if isinstance(readers, int) else readers
+    drawn = np.zeros((len(numbers), *phantom.mask.shape), np.uint8)
+    for k, r in enumerate(numbers):
         reader = draw_reader(np.random.default_rng([seed, r]))
         for i, (image_hu, labels, spacing_mm) in enumerate(
             zip(phantom.image_hu, phantom.labels, phantom.spacing_mm, strict=True)
         ):
-            drawn[r, i] = outline(reader, np.random.default_rng([seed, r, i]), image_hu, labels, spacing_mm)
+            drawn[k, i] = outline(reader, np.random.default_rng([seed, r, first + i]), image_hu, labels, spacing_mm)
     return drawn
