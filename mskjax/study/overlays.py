@@ -46,7 +46,7 @@ def draw_slice(
         same_shape(image_hu, mask, "the image", name)
     outlined = [as_mask(mask, name) for name, mask in masks.items()]
     spacing = as_spacing_mm(spacing_mm, 2)
-    box = _body(image_hu, outlined, spacing)
+    box = body_box(image_hu, outlined, spacing)
     pixels, px_per_mm = _paint(image_hu[box], [mask[box] for mask in outlined], spacing, side_px)
     picture = Image.fromarray(pixels)
     _mark(picture, px_per_mm)
@@ -76,7 +76,7 @@ def montage(pictures: Sequence[Image.Image], columns: int | None = None) -> Imag
     return sheet
 
 
-def _body(
+def body_box(
     image_hu: Real[np.ndarray, "h w"], masks: Sequence[Bool[np.ndarray, "h w"]], spacing: np.ndarray
 ) -> tuple[slice, ...]:
     """The box of all that is not air and of all masks, with a margin."""
