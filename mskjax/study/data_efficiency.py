@@ -60,9 +60,10 @@ class Cell:
 def plan(cases: pd.DataFrame, config: Config) -> list[Cell]:
     """The cells of a study on the cases of a dataset, as cases.csv lists them, by configs/data_efficiency.py.
 
-    One repeat follows the other, all folds of a draw and seed first, so that a study that is stopped early has whole
-    learning curves of every initialisation. Within a repeat the largest n come first: the longest cells start early and
-    the last to be waited for are short. Raises `ValueError` for a config or a cohort that does not allow the study.
+    One seed and draw follows the other, so that a study that is stopped early has whole learning curves of every
+    initialisation. Within one, cells of equal n are neighbours, because those that are trained side by side go from
+    epoch to epoch together, and the largest n comes first, so that the last cells to be waited for are short. Raises
+    `ValueError` for a config or a cohort that does not allow the study.
     """
     study = checked(config)
     patients = cohort.gather(cases, study["slices_as_patients"])
@@ -74,9 +75,9 @@ def plan(cases: pd.DataFrame, config: Config) -> list[Cell]:
             train_cases=patients.cases(_order(patients, folds[fold], fold, draw, study["seed"])[:n]),
             validation_cases=patients.cases(folds[fold]),
         )
-        for seed, draw, fold in product(*(range(study[name]) for name in ("seeds", "draws", "folds")))
-        for n in sorted(study["sizes"], reverse=True)
-        for init in study["inits"]
+        for seed, draw in product(range(study["seeds"]), range(study["draws"]))
+        for n in reversed(study["sizes"])
+        for fold, init in product(range(study["folds"]), study["inits"])
     ]
 
 

@@ -1,0 +1,118 @@
+"""What one training of a run keeps in a device's memory, without training: estimates, to be called so.
+
+Two accounts that know nothing of each other: the arrays that the derivative of the loss stores, summed before XLA
+shares or recomputes any of them, beside the state; and XLA's own account of the compiled step.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import Literal
+
+from mskjax import tasks
+from mskjax.training import optim, sharding
+from mskjax.training.state import TrainState, create
+from mskjax.training.step import compile_steps
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one run on one device, but for `parameters`, which counts numbers.
+
+    `weights` are parameters and running statistics, as best/ holds them; `state` is those twice (current and best),
+    the optimiser's moments and the counters, as a checkpoint holds it. `activations` is an estimate.
+    """
+
+    parameters: int
+    weights: int
+    state: int
+    gradients: int
+    activations: int
+    examples: int
+
+    @property
+    def total(self) -> int:
+        """The sum of what is on the device in a training step."""
+        return self.state + self.gradients + self.activations + self.examples
+
+
+def of_run(run: Mapping[str, Any], slices: int) -> Memory:
+    """The memory of a run with `slices` slices on its device; `run` has "task", "image_size" and "batch_size"."""
+    task, batch = tasks.build(run["task"]), _examples(run["batch_size"], run["image_size"])
+    state = _state(task, batch)
+    trained, _ = optim.split(state.params, task.freeze)
+    return Memory(
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        weights=_bytes((state.params, state.model_state)),
+        state=_bytes(state),
+        gradients=_bytes(trained),
+        activations=stored_activations(task, state, batch),
+        examples=_bytes(_examples(slices, run["image_size"])),
+    )
+
+
+def stored_activations(task: Any, state: TrainState, batch: Mapping[str, jax.ShapeDtypeStruct]) -> int:
+    """The bytes of all arrays that the derivative of the task's loss stores between forward and backward pass.
+
+    Each once, and without the parameters themselves, which lie in the state; nothing is computed.
+    """
+
+    def stored(params: Any, model_state: Any, batch: Any, key: Any) -> Any:
+        # What jax.vjp returns is a tree whose leaves are the stored arrays.
+        return jax.vjp(lambda params: task.loss(params, model_state, batch, key)[0], params)[1]
+
+    program = jax.make_jaxpr(stored)(state.params, state.model_state, dict(batch), state.key).jaxpr
+    given = {*program.invars, *program.constvars}
+    kept = {leaf for leaf in program.outvars if not isinstance(leaf, Literal)} - given
+    return sum(_bytes(leaf.aval) for leaf in kept)
+
+
+def by_xla(run: Mapping[str, Any], slices: int) -> int:
+    """The bytes that XLA's account gives to the compiled training step of `of_run`, on one device of this machine.
+
+    Arguments, results and intermediates, what is given away and reused counted once. Compiling the full-size network
+    takes minutes on a CPU, whose convolutions, unlike a GPU's, compute bfloat16 in float32.
+    """
+    task, mesh = tasks.build(run["task"]), sharding.make_lanes(devices=1, most=1)
+    batch_size, size = run["batch_size"], run["image_size"]
+    states = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), _state(task, _examples(batch_size, size))
+    )
+    rate = jax.ShapeDtypeStruct((1,), jax.dtypes.canonicalize_dtype(float))
+    indices, active = jax.ShapeDtypeStruct((1, batch_size), np.int32), jax.ShapeDtypeStruct((1,), bool)
+    step: Any = compile_steps(task, optim.adam(), mesh).train
+    account = step.lower(states, _examples(slices, size), indices, rate, active).compile().memory_analysis()
+    return (
+        account.argument_size_in_bytes
+        + account.output_size_in_bytes
+        + account.temp_size_in_bytes
+        - account.alias_size_in_bytes
+    )
+
+
+def _examples(count: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of `count` slices as a run holds them on its device."""
+    return {
+        "image_hu": jax.ShapeDtypeStruct((count, size, size), np.int16),
+        "mask": jax.ShapeDtypeStruct((count, size, size), np.uint8),
+        "spacing_mm": jax.ShapeDtypeStruct((count, 2), np.float32),
+    }
+
+
+def _state(task: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> TrainState:
+    """The shapes of a run's state."""
+    key = jax.random.key(0)
+    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.init(key, batch))
+
+    def made(params: Any, model_state: Any, key: Any) -> TrainState:
+        return create(params, model_state, optim.adam().init(optim.split(params, task.freeze)[0]), key)
+
+    return jax.eval_shape(made, *variables, key)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
