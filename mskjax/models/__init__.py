@@ -1,8 +1,9 @@
 """Networks in flax.linen: `build` makes one by name, `init` its fresh variables.
 
-`module.apply(variables, image, train=False)` takes images that are already normalised, float32 [b, h, w, 3], and
-returns a dict of named outputs, among them every stage. Parameter trees are nested dicts; networks of one family hold
-the trunk under `backbone`, so that its weights go from one into another by name.
+`module.apply(variables, image, train=False)` takes images that are already normalised, float32 [b, h, w, 3], the jigsaw
+network their tiles, [b, 9, h, w, 3], and returns a dict of named outputs, among them every stage. Parameter trees are
+nested dicts; networks of one family hold the trunk under `backbone`, so that its weights go from one into another by
+name.
 """
 
 import functools
@@ -19,6 +20,7 @@ from jax import Array
 
 from mskjax.models.fcn import FCN
 from mskjax.models.initial import drawn_on_host
+from mskjax.models.jigsaw import TILES, JigsawResNet
 from mskjax.models.layers import BatchNorm
 from mskjax.models.options import checked
 from mskjax.models.resnet import ResNet
@@ -28,6 +30,7 @@ NETWORKS = {
     "resnet50": functools.partial(ResNet, stage_sizes=(3, 4, 6, 3)),
     "resnet101": functools.partial(ResNet, stage_sizes=(3, 4, 23, 3)),
     "fcn_resnet101": functools.partial(FCN, stage_sizes=(3, 4, 23, 3)),
+    "jigsaw_resnet101": functools.partial(JigsawResNet, stage_sizes=(3, 4, 23, 3)),
 }
 
 
@@ -35,9 +38,9 @@ def build(name: str, **options: Any) -> nn.Module:
     """The network `name` of `NETWORKS`, torchvision's where no option says otherwise.
 
     Options are the fields of its class: `num_classes` (None: no head), `aux_head` (segmenters), `stage_sizes` (four
-    numbers of blocks), `width` (channels of the stem), `dropout` (segmenters' heads) and `dtype`, in which it computes:
-    float32, bfloat16 or float64. Parameters, statistics and logits are float32, or float64 where `dtype` is. Raises
-    `ValueError` for a name, an option or a value that it does not know.
+    numbers of blocks), `width` (channels of the stem), `dropout` (segmenters' heads), `hidden` (units of the jigsaw's
+    head) and `dtype`, in which it computes: float32, bfloat16 or float64. Parameters, statistics and logits are
+    float32, or float64 where `dtype` is. Raises `ValueError` for a name, an option or a value that it does not know.
     """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is unknown; choose one of {', '.join(NETWORKS)}")
@@ -66,7 +69,8 @@ def init(module: nn.Module, key: Key, image: Any) -> Variables:
 
 def abstract(module: nn.Module) -> Variables:
     """The variables' shapes and types, as `jax.ShapeDtypeStruct`; nothing is computed."""
-    return jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3), jnp.float32)))
+    image = (1, TILES, 64, 64, 3) if isinstance(module, JigsawResNet) else (1, 256, 256, 3)
+    return jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros(image, jnp.float32)))
 
 
 @contextmanager

@@ -46,6 +46,7 @@ RULES = {
     "aux_head": (lambda value: isinstance(value, bool), "True or False"),
     "stage_sizes": (_are_stages, "four positive whole numbers"),
     "width": (_is_count, "a positive whole number"),
+    "hidden": (_is_count, "a positive whole number"),
     "dropout": (lambda value: isinstance(value, (int, float)) and 0 <= value < 1, "at least 0 and below 1"),
     "dtype": (_is_dtype, f"one of {', '.join(DTYPES)}, float64 only with jax_enable_x64"),
 }

@@ -4,25 +4,34 @@ Every task has `init(key, batch)`, `loss(params, model_state, batch, key)`, `pos
 `evaluate(params, model_state, batch)` and the regexes `freeze`.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from mskjax import models
 from mskjax.data.augment import Augmentation
+from mskjax.tasks.jigsaw import Jigsaw
+from mskjax.tasks.reconstruction import Reconstruction
 from mskjax.tasks.segmentation import Segmentation
 
-TASKS = {"segmentation": Segmentation}
+TASKS = {"segmentation": Segmentation, "reconstruction": Reconstruction, "jigsaw": Jigsaw}
 DTYPES = ("float32", "bfloat16", "float64")
 
 
-def build(config: Mapping[str, Any]) -> Segmentation:
-    """The task that `config` describes: its "name", "model", "augmentation" and the task's own fields."""
+def build(config: Mapping[str, Any]) -> Any:
+    """The task that `config` describes: its "name", "model", "augmentation", "freeze" and the task's own fields.
+
+    Raises `ValueError` for a name, a field or a value that it does not know.
+    """
     fields = dict(config)
     name = fields.pop("name")
     if name not in TASKS:
         raise ValueError(f"task {name!r} is unknown; choose one of {', '.join(TASKS)}")
+    known = {field.name for field in dataclasses.fields(TASKS[name])} - {"module"} | {"model"}
+    _check_fields(f"task {name}", fields, known)
+    _check_fields("augmentation", fields["augmentation"], {field.name for field in dataclasses.fields(Augmentation)})
     augmentation = Augmentation(**fields.pop("augmentation"))
     freeze = tuple(fields.pop("freeze"))
     return TASKS[name](module=build_module(fields.pop("model")), augmentation=augmentation, freeze=freeze, **fields)
@@ -35,3 +44,8 @@ def build_module(config: Mapping[str, Any]) -> Any:
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not supported; choose one of {', '.join(DTYPES)}")
     return models.build(**options, dtype=jnp.dtype(dtype))
+
+
+def _check_fields(what: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"{what} has no field {', '.join(unknown)}; its fields are {', '.join(sorted(known))}")

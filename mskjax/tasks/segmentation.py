@@ -7,24 +7,18 @@ out unless `models.build` is told `aux_head`, and its loss is then weighted as i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Num
 
-from mskjax import models
 from mskjax.data.augment import Augmentation, augment
+from mskjax.tasks import network
+from mskjax.tasks.intensity import imagenet, window
 from mskjax.tasks.losses import dice, segmentation_loss
+from mskjax.tasks.network import Batch, State
 from mskjax.types import Key, Params
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-Batch = Mapping[str, Any]
-State = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,23 +39,17 @@ class Segmentation:
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
         """Fresh parameters and the network's other variables for images of the batch's size."""
-        image = jax.ShapeDtypeStruct((*batch["image_hu"].shape, 3), jnp.float32)
-        variables = dict(models.init(self.module, key, image))
-        return variables.pop("params"), variables
+        return network.initial(self.module, key, (*batch["image_hu"].shape, 3))
 
     def loss(self, params: Params, model_state: State, batch: Batch, key: Key) -> tuple[Array, tuple[State, State]]:
         """The batch's mean loss, and (the next model state, metrics); augmentation and dropout are drawn from `key`."""
         augment_key, dropout_key = jax.random.split(key)
         image_hu, mask = augment(augment_key, batch["image_hu"], batch["mask"], batch["spacing_mm"], self.augmentation)
-        with models.freeze_batch_norm(self.freeze):
-            outputs, updated = self.module.apply(
-                {"params": params, **model_state},
-                self.normalise(image_hu),
-                train=True,
-                mutable=list(model_state),
-                rngs={"dropout": dropout_key},
-            )
-        return self._losses(outputs, mask).mean(), ({**model_state, **updated}, {})
+        image = self.normalise(image_hu)
+        outputs, model_state = network.train(
+            self.module, params, model_state, image, key=dropout_key, freeze=self.freeze
+        )
+        return self._losses(outputs, mask).mean(), (model_state, {})
 
     def post_update(self, params: Params, model_state: State, step: Array) -> State:
         """The model state after an update of the parameters; unchanged here."""
@@ -69,22 +57,18 @@ class Segmentation:
 
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
         """Each example's "loss" and "dice", without augmentation and on the batch's own pixels."""
-        outputs = self._apply(params, model_state, batch["image_hu"])
+        outputs = network.evaluate(self.module, params, model_state, self.normalise(batch["image_hu"]))
         mask = batch["mask"].astype(outputs["logits"].dtype)
         return {"loss": self._losses(outputs, mask), "dice": dice(outputs["logits"][..., 0], mask)}
 
     def predict(self, params: Params, model_state: State, image_hu: Num[Array, "b h w"]) -> Float[Array, "b h w"]:
         """The probability of muscle in each pixel."""
-        return jax.nn.sigmoid(self._apply(params, model_state, image_hu)["logits"][..., 0])
+        outputs = network.evaluate(self.module, params, model_state, self.normalise(image_hu))
+        return jax.nn.sigmoid(outputs["logits"][..., 0])
 
     def normalise(self, image_hu: Num[Array, "b h w"]) -> Float[Array, "b h w 3"]:
         """The network's input: HU within the window as [0, 1], three times, less ImageNet's mean, by its sd."""
-        lowest_hu = self.level_hu - self.window_hu / 2
-        image = jnp.clip((image_hu - lowest_hu) / self.window_hu, 0, 1)[..., None]
-        return (image - jnp.array(IMAGENET_MEAN, image.dtype)) / jnp.array(IMAGENET_STD, image.dtype)
-
-    def _apply(self, params: Params, model_state: State, image_hu: Array) -> Any:
-        return self.module.apply({"params": params, **model_state}, self.normalise(image_hu), train=False)
+        return imagenet(window(image_hu, self.window_hu, self.level_hu))
 
     def _losses(self, outputs: Mapping[str, Array], mask: Array) -> Float[Array, " b"]:
         losses = segmentation_loss(outputs["logits"][..., 0], mask, self.smoothing)
