@@ -4,7 +4,7 @@
     python -m launch.prepare --images='cohort/*/ct' --masks='cohort/*/muscle.nii.gz' --slices=largest --output=DATASET
     python -m launch.prepare --cases=cases.csv --output=DATASET
     python -m launch.prepare --images=CTS --masks=MASKS --level_mask=SPINES --level_label=29 --output=DATASET
-    python -m launch.prepare --phantom=40 --output=DATASET     # the scans themselves go to DATASET/phantoms
+    python -m launch.prepare --phantom=40 --output=DATASET     # scans, and masks of simulated readers: DATASET/phantoms
 
 Images are DICOM series (a folder each), single DICOM slices, NIfTI or NRRD; masks NIfTI, NRRD, DICOM SEG or RTSTRUCT.
 Folders and globs are matched by file name. A CSV has a row a case: image, mask, and any of case_id, patient_id, slice

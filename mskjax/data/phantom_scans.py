@@ -1,11 +1,14 @@
-"""Phantom patients as files, so that they are prepared, trained on and measured just as real scans are.
+"""Phantom patients and readers as files: prepared, trained on, measured and judged just as real ones are.
 
 FOLDER/images/phantom_0000.nii.gz ...   one L3 slice a patient
 FOLDER/masks/phantom_0000.nii.gz ...    its muscle
 FOLDER/cases.csv                        both, with sex, age, height and weight
 FOLDER/scan.nii.gz, scan_mask.nii.gz    a whole volume of one further patient, whom no network has seen
+FOLDER/readers/reader_00/phantom_0007.nii.gz ...    what simulated readers drew of the test cases
+FOLDER/readers.csv                      who drew which, as `mskjax.data.reader_table` reads it
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,9 @@ from mskjax.files import atomic_path, read_json, remove, write_json
 
 # To be raised when the same arguments draw other patients, so that former scans are drawn anew.
 _EDITION = 1
+_READERS_EDITION = 1
+# Ten radiographers in two groups, so that five draw a case (study A, 2.4).
+_READERS, _GROUPS = 10, 2
 
 
 def write_scans(folder: str | Path, count: int, size: int = 256, seed: int = 0) -> Path:
@@ -47,6 +53,45 @@ def write_scans(folder: str | Path, count: int, size: int = 256, seed: int = 0) 
         pd.DataFrame({"case_id": ids, "patient_id": ids, **files, **about}).to_csv(written, index=False)
     write_json(receipt, arguments)
     return table
+
+
+def write_readers(folder: str | Path, case_ids: Sequence[str]) -> Path | None:
+    """Writes what the simulated readers draw of `case_ids`, phantoms of `write_scans`; the path of the readers' table.
+
+    The cases take turns with the groups of readers. A mask depends on the phantoms' seed, the reader and the patient
+    alone. What is up to date is left as it is; without cases there is no table, and None comes back.
+    """
+    folder = Path(folder)
+    table, receipt = folder / "readers.csv", folder / "readers.json"
+    drawn_of = read_json(folder / "phantoms.json")
+    arguments = {"phantoms": drawn_of, "edition": _READERS_EDITION, "cases": list(case_ids)}
+    if table.is_file() and receipt.is_file() and read_json(receipt) == arguments:
+        return table
+    for former in (table, receipt, folder / "readers"):
+        remove(former)
+    if not case_ids:
+        return None
+    logging.info("drawing the masks of %d simulated readers", _READERS)
+    rows = [row for k, case_id in enumerate(case_ids) for row in _draw(folder, case_id, k % _GROUPS, drawn_of)]
+    with atomic_path(table) as written:
+        pd.DataFrame(rows).to_csv(written, index=False)
+    write_json(receipt, arguments)
+    return table
+
+
+def _draw(folder: Path, case_id: str, group: int, drawn_of: dict[str, int]) -> list[dict[str, str]]:
+    """Writes one case's masks by the readers of a group; their rows in the table."""
+    index, seed = int(case_id.removeprefix("phantom_")), drawn_of["seed"]
+    patient = phantom.slices(1, drawn_of["size"], seed, first=index)  # again, as readers see organs that no file tells
+    numbers = range(group, _READERS, _GROUPS)
+    spacing_mm = np.array([1.0, *patient.spacing_mm[0]])
+    rows = []
+    for number, mask in zip(numbers, phantom.observers(patient, numbers, seed, first=index)[:, 0], strict=True):
+        reader = f"reader_{number:02d}"
+        file = f"readers/{reader}/{case_id}.nii.gz"
+        _write(folder / file, mask[None], spacing_mm)
+        rows.append({"case": case_id, "reader": reader, "file": file, "image": f"images/{case_id}.nii.gz"})
+    return rows
 
 
 def _write_volume(folder: Path, index: int, seed: int) -> None:

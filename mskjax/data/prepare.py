@@ -25,7 +25,7 @@ from mskjax.data.case_table import read_table
 from mskjax.data.cases import Case
 from mskjax.data.dataset import Slices, stack, write_dataset
 from mskjax.data.pairs import Pair, match
-from mskjax.data.phantom_scans import write_scans
+from mskjax.data.phantom_scans import write_readers, write_scans
 from mskjax.files import read_json, remove, require_folder, sha256
 
 
@@ -111,12 +111,18 @@ def prepare_phantoms(
 ) -> dict[str, str]:
     """Prepares `count` phantom patients, a slice of `size` x `size` pixels each, which are written to output/phantoms.
 
-    `seed` draws them. Returns the failed ones as `prepare` does.
+    `seed` draws them, and the masks of simulated readers of the test cases beside them. Returns the failed ones as
+    `prepare` does.
     """
     require_folder(output)
     source = {"phantom": str(count), "phantom_size": str(size), "seed": str(seed)}
     sources.refuse_other(Path(output), source)
-    return prepare(read_table(write_scans(Path(output) / "phantoms", count, size, seed)), output, shares, source)
+    folder = Path(output) / "phantoms"
+    failed = prepare(read_table(write_scans(folder, count, size, seed)), output, shares, source)
+    if (cases_csv := Path(output) / "cases.csv").is_file():
+        prepared = pd.read_csv(cases_csv, dtype=str, keep_default_na=False)
+        write_readers(folder, prepared["case_id"][prepared["split"] == "test"].tolist())
+    return failed
 
 
 def _read(pairs: Sequence[Pair], key: bytes, folder: Path) -> tuple[dict[int, Case], dict[int, str], dict[str, str]]:

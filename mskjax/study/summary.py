@@ -106,10 +106,11 @@ def with_differences(cases: pd.DataFrame) -> pd.DataFrame:
 def summarise(cases: pd.DataFrame) -> Summary:
     """The statistics of each metric of `UNITS`, in that order."""
     full = with_differences(cases)
-    return {name: _statistics(full[name].to_numpy(float)) for name in UNITS}
+    return {name: statistics_of(full[name].to_numpy(float)) for name in UNITS}
 
 
-def _statistics(values: Float[np.ndarray, "n"]) -> Statistics:
+def statistics_of(values: Float[np.ndarray, "n"]) -> Statistics:
+    """The statistics of one metric's values, a case each."""
     finite, ranked = values[np.isfinite(values)], values[~np.isnan(values)]
     sd = float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
     return Statistics(
