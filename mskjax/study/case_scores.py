@@ -58,6 +58,16 @@ def of_readers(cases: pd.DataFrame) -> pd.DataFrame:
     return cases.loc[cases["reader"] != ""]
 
 
+def by_init_and_n(cases: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    """The rows of networks of each initialisation and n, in the order of study A's tables."""
+    networks = of_networks(cases)
+    return {
+        (init, int(n)): rows
+        for init in in_order(networks["init"])
+        for n, rows in networks.loc[networks["init"] == init].groupby("n")
+    }
+
+
 def in_order(inits: Iterable[str]) -> list[str]:
     """The distinct initialisations, those of study A first and as its tables list them, others by the alphabet."""
     known = set(inits)
