@@ -9,25 +9,32 @@ from matplotlib.figure import Figure
 
 BLUE, GREY = "#0072B2", "#59646E"  # Okabe and Ito's blue
 MINUS = "\N{MINUS SIGN}"
-MEASURED = ("sma_cm2", "reference_sma_cm2", "smd_hu", "reference_smd_hu")
+_PANELS = (("Muscle area", "sma_cm2", "cm²"), ("Muscle density", "smd_hu", "HU"))
 
 
 def agreement(cases: pd.DataFrame) -> bytes:
-    """Bland-Altman plots of muscle area and density: difference against mean, with bias and 95 % limits of agreement.
-
-    Cases without a finite difference are not drawn; each panel's title says how many of all are.
-    """
+    """Bland-Altman plots of muscle area and density, see `draw_agreement`."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
-    area, density = figure.subplots(1, 2)
-    columns = {name: cases[name].to_numpy(float) for name in MEASURED}
-    _bland_altman(area, columns["sma_cm2"], columns["reference_sma_cm2"], "Muscle area", "cm²")
-    _bland_altman(density, columns["smd_hu"], columns["reference_smd_hu"], "Muscle density", "HU")
+    draw_agreement(figure, cases, "cases")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _bland_altman(axes: Axes, predicted: np.ndarray, reference: np.ndarray, name: str, unit: str) -> None:
+def draw_agreement(figure: Figure, cases: pd.DataFrame, rows_are: str) -> None:
+    """Draws difference against mean of muscle area and density, with bias and 95 % limits of agreement.
+
+    Rows without a finite difference are not drawn; each panel's title says how many of all are, by the word `rows_are`.
+    """
+    panels = figure.subplots(1, 2)
+    for axes, (name, measure, unit) in zip(panels, _PANELS, strict=True):
+        predicted, reference = (cases[column].to_numpy(float) for column in (measure, f"reference_{measure}"))
+        _bland_altman(axes, predicted, reference, unit)
+        drawn = np.isfinite(predicted - reference).sum()
+        axes.set_title(f"{name}, {drawn} of {len(cases)} {rows_are}", fontsize=11, loc="left")
+
+
+def _bland_altman(axes: Axes, predicted: np.ndarray, reference: np.ndarray, unit: str) -> None:
     difference, mean = predicted - reference, (predicted + reference) / 2
     drawn = np.isfinite(difference)
     axes.axhline(0, color=GREY, linewidth=0.8)
@@ -35,7 +42,6 @@ def _bland_altman(axes: Axes, predicted: np.ndarray, reference: np.ndarray, name
     if drawn.any():
         _limits(axes, difference[drawn], unit)
     axes.set(xlabel=f"Mean of prediction and reference ({unit})", ylabel=f"Prediction {MINUS} reference ({unit})")
-    axes.set_title(f"{name}, {drawn.sum()} of {len(drawn)} cases", fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(0.08, 0.15)
 
@@ -57,4 +63,5 @@ def _limits(axes: Axes, difference: np.ndarray, unit: str) -> None:
             ha="right",
             fontsize=8.5,
             color=BLUE,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from mskjax.data.splits import counted
 from mskjax.study import plates
 from mskjax.study.case_scores import in_order, of_networks, of_readers
 from mskjax.study.plates import GREY, MINUS, Look, Plate
@@ -106,8 +107,8 @@ def points(cases: pd.DataFrame, curve: Curve) -> dict[tuple[str, int], Mean]:
 
 def readers_mean(cases: pd.DataFrame, curve: Curve) -> Mean | None:
     """The mean over all outlines of all readers; None where no readers were given."""
-    rows = of_readers(cases)
-    return mean_of(_values(rows, curve)) if len(rows) else None
+    values = _values(of_readers(cases), curve)
+    return mean_of(values) if len(values) else None
 
 
 def caption(cases: pd.DataFrame, curve: Curve, hidden: Sequence[tuple[str, int]] = ()) -> str:
@@ -115,7 +116,7 @@ def caption(cases: pd.DataFrame, curve: Curve, hidden: Sequence[tuple[str, int]]
     means, readers = points(cases, curve), readers_mean(cases, curve)
     what = "prediction minus expert" if curve.reference else "the networks' predictions against the expert's outlines"
     counts = sorted({mean.values for mean in means.values()})
-    each = f"{counts[0]} predictions" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} predictions"
+    each = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) + " predictions"
     sentences = [
         f"{curve.measure} ({what}) by the number n of training outlines. Each point is the mean over {each}; error "
         "bars are 95 % confidence intervals (Student's t, predictions taken as independent), hidden where narrower "
@@ -135,11 +136,10 @@ def _values(rows: pd.DataFrame, curve: Curve) -> Float[np.ndarray, " n"]:
 def _readers_sentence(cases: pd.DataFrame, readers: Mean | None, curve: Curve) -> str:
     if readers is None:
         return "No readers were given."
-    names = of_readers(cases)["reader"].nunique()
-    people = f"{names} readers" if names > 1 else "1 reader"
+    people = counted(len(set(of_readers(cases)["reader"])), "reader")
     return (
-        f"The dotted line is the mean over {readers.values} outlines by {people}, the band its standard error: "
-        f"{_plus_minus(readers, curve)}."
+        f"The dotted line is the mean over {counted(readers.values, 'outline')} by {people}, the band its standard "
+        f"error: {_plus_minus(readers, curve)}."
     )
 
 

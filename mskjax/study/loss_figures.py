@@ -25,7 +25,7 @@ def reconstruction(rows: Rows) -> Plate:
     caption = f"Mean squared error of the reconstruction pretext task. {_chosen(rows)}"
     draw = partial(_draw_pretext, rows=rows, label="Mean squared error", chance=None)
     description = "Training and validation loss of the reconstruction pretext task against the epoch"
-    return plates.make("figure_a1", "Figure A1", description, caption, (5.6, 3.6), draw)
+    return plates.make("figure_a1", "Figure A1", description, caption, (9.4, 3.4), draw)
 
 
 def jigsaw(rows: Rows, permutations: int) -> Plate:
@@ -40,7 +40,7 @@ def jigsaw(rows: Rows, permutations: int) -> Plate:
     )
     draw = partial(_draw_pretext, rows=rows, label="Cross-entropy", chance=1 / permutations)
     description = "Training and validation loss of the jigsaw pretext task against the epoch, and its accuracy"
-    return plates.make("figure_a2", "Figure A2", description, caption, (9.4, 3.6), draw)
+    return plates.make("figure_a2", "Figure A2", description, caption, (9.4, 3.4), draw)
 
 
 def final_accuracy(rows: Rows) -> float | None:

@@ -5,6 +5,7 @@ Every function takes plain text and gives HTML; what comes from outside is escap
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from string import Template
 
@@ -22,6 +23,7 @@ body { margin: 0 auto; max-width: 72rem; padding: 2.5rem 1.5rem 4rem; background
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Helvetica Neue", "Liberation Sans", Arial, sans-serif; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em; }
 h2 { font-size: 1.25rem; margin: 2.8rem 0 .8rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
+h3 { font-size: 1.02rem; margin: 1.5rem 0 .5rem; }
 p, li { max-width: 46rem; }
 .soft, figcaption { color: var(--soft); font-size: .9rem; }
 .answer { font-size: 1.15rem; max-width: 52rem; }
@@ -32,14 +34,23 @@ p, li { max-width: 46rem; }
 .card .value small { font-size: 1rem; font-weight: 400; }
 .card .more { color: var(--soft); font-size: .85rem; }
 .note { border-left: 4px solid var(--warn); background: #fdf6ef; padding: .6rem 1rem; max-width: 52rem; }
+.note code { display: block; margin-top: .25rem; font-size: .85rem; white-space: pre; overflow-x: auto; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; background: var(--wash); vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: .4rem; }
+td small { display: block; color: var(--soft); font-size: .78rem; line-height: 1.3; }
+td.better { background: #ecf5f0; }
+td.worse { background: #fdf1e7; }
+.better > span { font-weight: 700; }
+.worse > span { text-decoration: underline; text-underline-offset: .15em; }
 table.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
 table.facts td:first-child { color: var(--soft); white-space: nowrap; }
 figure { margin: 0; }
+figure + figure { margin-top: 1.6rem; }
+figcaption { max-width: 62rem; margin-top: .3rem; }
+.pictures figure + figure { margin-top: 0; }
 figure img { display: block; width: 100%; height: auto; }
 figure.plot img { max-width: 62rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(27rem, 1fr)); gap: 1rem; }
@@ -59,10 +70,11 @@ dd { margin: 0; max-width: 46rem; }
   body { padding: 0; max-width: none; font-size: 10.5pt; }
   .pictures { grid-template-columns: 1fr 1fr; }
   .scroll { overflow: visible; }
+  .note code { white-space: pre-wrap; }
   table { font-size: 7.5pt; }
   th, td { padding: .2rem .35rem; }
-  h2, tr, .card, .note { break-inside: avoid; break-after: auto; }
-  h2 { break-after: avoid; }
+  h2, tr, .card, .note, figure { break-inside: avoid; break-after: auto; }
+  h2, h3 { break-after: avoid; }
 }
 </style>
 </head>
@@ -88,6 +100,12 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{escape(kind)}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
+def note(text: str, command: str = "") -> str:
+    """A warning, and below it the command line that helps."""
+    below = f"<code>{escape(command)}</code>" if command else ""
+    return f'<p class="note">{escape(text)}{below}</p>'
+
+
 def cards(entries: Iterable[tuple[str, str, str, str]]) -> str:
     """A row of figures; each entry is name, value, unit or spread, and a remark."""
     made = (
@@ -98,11 +116,30 @@ def cards(entries: Iterable[tuple[str, str, str, str]]) -> str:
     return f'<div class="cards">{"".join(made)}</div>'
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its text, smaller lines below it, what appears when it is pointed at, "better" or "worse"."""
+
+    text: str
+    below: Sequence[str] = ()
+    hover: str = ""
+    kind: str = ""
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> str:
     """A table of text; the first column is on the left, the others, being numbers, on the right."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _cell(cell: str | Cell) -> str:
+    if isinstance(cell, str):
+        return f"<td>{escape(cell)}</td>"
+    named = {"class": cell.kind, "title": cell.hover}
+    attributes = "".join(f' {name}="{escape(value)}"' for name, value in named.items() if value)
+    below = "".join(f"<small>{escape(line)}</small>" for line in cell.below)
+    return f"<td{attributes}><span>{escape(cell.text)}</span>{below}</td>"
 
 
 def facts(entries: Mapping[str, str]) -> str:

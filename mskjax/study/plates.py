@@ -65,7 +65,7 @@ class Look:
     marker: str
 
 
-_LOOKS = {
+LOOKS = {
     "random": Look("Random", "#000000", "o"),
     "classification": Look("Classification", "#E69F00", "s"),
     "segmentation": Look("Segmentation", "#0072B2", "D"),
@@ -78,7 +78,7 @@ _SPARE = (("#D55E00", "P"), ("#56B4E9", "X"), ("#8C6D31", "*"), ("#882255", "<")
 def looks(inits: Iterable[str]) -> dict[str, Look]:
     """The look of each distinct initialisation, in the order of study A's tables; its own name for an unknown one."""
     ordered, spare = in_order(inits), cycle(_SPARE)
-    return {init: _LOOKS[init] if init in _LOOKS else Look(init, *next(spare)) for init in ordered}
+    return {init: LOOKS[init] if init in LOOKS else Look(init, *next(spare)) for init in ordered}
 
 
 def make(

@@ -86,7 +86,7 @@ def render(findings: Findings) -> str:
         page.heading("How to read this"),
         page.definitions(HOW_TO_READ),
         page.heading("Where it comes from"),
-        page.facts(_flat(findings.provenance)),
+        page.facts(flat(findings.provenance)),
     ]
     return page.page(f"{findings.run}: {split}", parts)
 
@@ -202,7 +202,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _flat(value: Any, name: str = "") -> dict[str, str]:
+def flat(value: Any, name: str = "") -> dict[str, str]:
     """Nested mappings and lists as one level of dotted names."""
     if isinstance(value, Mapping):
         inner = list(value.items())
@@ -210,4 +210,4 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
         inner = list(enumerate(value))
     else:
         return {name: str(value)}
-    return {key: text for part, below in inner for key, text in _flat(below, f"{name}.{part}".lstrip(".")).items()}
+    return {key: text for part, below in inner for key, text in flat(below, f"{name}.{part}".lstrip(".")).items()}

@@ -1,0 +1,136 @@
+"""The sentences of a study's report: the answer, what must be known before trusting it, and what the words mean."""
+
+import numpy as np
+
+from mskjax.data.splits import counted
+from mskjax.study import plates
+from mskjax.study.case_scores import of_networks
+from mskjax.study.report import HOW_TO_READ as OF_METRICS
+from mskjax.study.report import number
+from mskjax.study.study_findings import StudyFindings
+
+HOW_TO_READ = {
+    "Outlines that are enough": "The smallest number of training outlines such that neither it nor any larger number "
+    "that was tried is significantly worse than the readers, in Dice or in RMS-DTA: a worse mean, and p of Dunnett's "
+    "test below the level. What no test tells apart may still differ; the intervals say by how much.",
+    "Bootstrap over patients": "The same, judged by drawing patients with replacement, all their predictions and "
+    "outlines along, instead of by Dunnett's test. Predictions of several models on one patient are alike, so that "
+    "tests which take them as independent, as the paper's do, find differences too easily.",
+    "p, and p after Holm": "Tables 1 and 2: Dunnett's test of all groups of a metric against one control, which "
+    "already answers for their number. Holm's step-down correction of the single comparisons stands below it as "
+    "another way to the same end. Appendices C and D: Mann-Whitney's U, two-sided, which ranks infinite distances as "
+    "the largest; Holm over the whole appendix.",
+    "Bold and underlined": "Bold is significantly better, underlined significantly worse. In Table 2 any significant "
+    "difference from the expert is for the worse.",
+    "Hedges' g and r": "Difference of means in standard deviations; and rank-biserial correlation, the chance that "
+    "the first group's distance is the longer, less the chance that it is the shorter.",
+    "Bars of the figures": "Mean and 95 % confidence interval over all predictions of an initialisation and n.",
+    **{name: OF_METRICS[name] for name in ("Dice", "RMS-DTA (cm)", "SMA (cm²) and SMD (HU)")},
+}
+
+
+def answer(findings: StudyFindings) -> list[str]:
+    """One or two sentences: how many outlines are enough for each initialisation."""
+    if not findings.readers:
+        return [_without_readers(findings)]
+    enough: dict[int, list[str]] = {}
+    never = []
+    for init, n in findings.smallest_sizes().items():
+        enough.setdefault(n, []).append(init) if n else never.append(init)
+    largest = max(findings.sizes)
+    if not enough:
+        return [f"No start of training is shown to be enough with up to {largest} outlines."]
+    first, *later = sorted(enough)
+    sentences = [
+        f"With networks that start from {_listed(_names(enough[first]))}, {counted(first, 'training outline')} "
+        f"{'is' if first == 1 else 'are'} enough: neither with so many nor with any larger number that was "
+        f"tried are Dice or RMS-DTA significantly worse than the readers' (Dunnett's test, p < {findings.alpha:g}). That "
+        "is no proof of being as good."
+    ]
+    others = [f"{_listed(_names(enough[n]))} {_need(enough[n])} {n}" for n in later]
+    others += [f"for {_listed(_names(never))} not even {largest} are shown to be enough"] if never else []
+    return [*sentences, _sentence("; ".join(others))] if others else sentences
+
+
+def notes(findings: StudyFindings) -> list[tuple[str, str]]:
+    """What a reader must know before trusting the figures: sentences, each with the command that helps or ""."""
+    said = {
+        "The cases are phantoms, drawn by a program; these results say nothing about patients.": findings.phantoms,
+        "Slices of few patients stand for patients, by an option of this study. They are alike, so that the results "
+        "look surer than they are and say little about new patients.": findings.slices_as_patients,
+        f"The study is not complete: {findings.models} of {findings.planned_models} models are trained, and everything "
+        "here is of these alone.": findings.models < findings.planned_models,
+        **_non_finite(findings),
+    }
+    told = [(sentence, "") for sentence, applies in said.items() if applies]
+    if not findings.readers:
+        why = "No readers were given, so that nothing tells how well people do on these cases. What adds them:"
+        told.append((why, findings.readers_command))
+    for init, command in findings.missing_inits.items():
+        told.append((_sentence(f"{_names([init])[0]} is missing from this study. What gets its weights:"), command))
+    return [*told, *((sentence, "") for sentence in findings.further_notes)]
+
+
+def against_random(findings: StudyFindings) -> str:
+    """Which initialisations beat random weights at the smallest n, by appendix C; empty where it has no such rows."""
+    smallest, beats, rest = min(findings.sizes), [], []
+    for row in findings.appendix_c.to_dict("records"):
+        pair = (row["init"], row["other_init"])
+        if row["n"] == smallest and "random" in pair:
+            longer = row["rank_biserial"] if pair[0] == "random" else -row["rank_biserial"]
+            other = pair[1] if pair[0] == "random" else pair[0]
+            (beats if row["p"] < findings.alpha and longer > 0 else rest).append(other)
+    how = f"random initialisation (shorter RMS-DTA, Mann-Whitney's U, p < {findings.alpha:g})"
+    parts = [f"{_listed(_names(beats))} {'beats' if len(beats) == 1 else 'beat'} {how}"] if beats else []
+    lost = f"{_listed(_names(rest))} {'does' if len(rest) == 1 else 'do'} not"
+    parts += [lost if beats else f"{lost} beat {how}"] if rest else []
+    return f"At the smallest size, n = {smallest}, {'; '.join(parts)}." if parts else ""
+
+
+def jigsaw_sentence(findings: StudyFindings) -> str:
+    """How well the jigsaw pretext is solved, against chance; empty where nothing is known."""
+    if findings.jigsaw_accuracy is None:
+        return ""
+    chance = 1 / findings.permutations
+    reached = f"{100 * findings.jigsaw_accuracy:.1f} % of held-out puzzles"
+    ratio = findings.jigsaw_accuracy / chance
+    if ratio <= 1:
+        return f"The jigsaw network solves {reached}, no more than chance ({100 * chance:.3g} %)."
+    return f"The jigsaw network solves {reached}, {ratio:.2g} times what chance would ({100 * chance:.3g} %)."
+
+
+def _without_readers(findings: StudyFindings) -> str:
+    networks, parts = of_networks(findings.cases), []
+    for n in dict.fromkeys((findings.sizes[0], findings.sizes[-1])):
+        dice = networks.loc[networks["n"] == n].groupby("init")["dice"]
+        means = {str(init): float(values.to_numpy(float).mean()) for init, values in dice}
+        best = max(means, key=lambda init: means[init])
+        parts.append(f"{number(means[best], 3)} from {counted(n, 'training outline')} (start: {_names([best])[0]})")
+    return f"The best networks reach a mean Dice of {' and '.join(parts)}. There are no readers to compare them with."
+
+
+def _non_finite(findings: StudyFindings) -> dict[str, int]:
+    networks = of_networks(findings.cases)
+    distances, densities = (networks[name].to_numpy(float) for name in ("rms_dta_cm", "smd_hu"))
+    empty, lost = (int((~np.isfinite(values)).sum()) for values in (distances, densities))
+    return {
+        f"Of {len(networks)} predictions {empty} have no finite RMS-DTA and {lost} no density, as a mask is empty. "
+        "Means leave them out; every table and figure counts its own.": empty + lost
+    }
+
+
+def _names(inits: list[str]) -> list[str]:
+    return [look.name.lower() if init in plates.LOOKS else init for init, look in plates.looks(inits).items()]
+
+
+def _listed(words: list[str]) -> str:
+    """Words as a sentence lists them: a, b and c; empty for none."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def _need(inits: list[str]) -> str:
+    return "needs" if len(inits) == 1 else "need"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + "." * (text[-1:] not in ".:")
