@@ -23,7 +23,8 @@ def plot_curves(rows: Sequence[dict[str, Any]], path: str | Path) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 1 + len(measures), squeeze=False)[0]
     _plot(panels[0], rows, "loss", label="training", color="C0")
-    _plot(panels[0], rows, "validation_loss", label="validation", color="C1")
+    if "validation_loss" in rows[-1]:
+        _plot(panels[0], rows, "validation_loss", label="validation", color="C1")
     panels[0].set(ylabel="loss", ylim=(0, None))
     for axes, name in zip(panels[1:], measures, strict=True):
         _plot(axes, rows, name, label="validation", color="C1")

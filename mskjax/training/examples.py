@@ -1,28 +1,24 @@
-"""The examples of a run, all of them on every device, and which of them train and validate."""
+"""The examples that runs share, and which of them train and validate in one run."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 from absl import logging
-from jax import Array
-from jax.sharding import Mesh
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int32, Integer
 
 from mskjax.data import batches
 from mskjax.data.dataset import Dataset
-from mskjax.training import sharding
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Arrays over all examples, the rows that train, and the rows that validate in full batches.
+    """The rows of the shared arrays that train, and those that validate, in full batches.
 
-    The last validation batch is padded with rows of weight 0, so that all have one shape.
+    Validation is padded with rows of weight 0, so that all batches, and with `batches` all runs, have one shape.
     """
 
-    arrays: dict[str, Array]
     train: Int32[np.ndarray, " n"]
     validation: Int32[np.ndarray, "batches b"]
     weights: Float32[np.ndarray, "batches b"]
@@ -37,8 +33,19 @@ class Examples:
         return self.train[batches.indices(seed, len(self.train), self.validation.shape[1], step)]
 
 
-def load(dataset: Dataset, image_size: int, batch_size: int, mesh: Mesh) -> Examples:
-    """The training and validation slices of a dataset at `image_size`; its test slices are not even loaded.
+def choose(
+    train: Sequence[int] | Integer[np.ndarray, " n"],
+    validation: Sequence[int] | Integer[np.ndarray, " m"],
+    batch_size: int,
+    validation_batches: int = 0,
+) -> Examples:
+    """The examples of a run by their rows, with at least `validation_batches` batches of validation."""
+    rows, weights = pad(np.asarray(validation, np.int32), batch_size, validation_batches)
+    return Examples(np.asarray(train, np.int32), rows, weights)
+
+
+def of_splits(dataset: Dataset, batch_size: int) -> Examples:
+    """The training and validation slices of a dataset, by their rows in it.
 
     Raises `ValueError` where there is nothing to train or to validate on.
     """
@@ -55,21 +62,14 @@ def load(dataset: Dataset, image_size: int, batch_size: int, mesh: Mesh) -> Exam
             "a batch of %d repeats slices, as %d train; lower config.batch_size to %d or less",
             *(batch_size, len(train), len(train)),
         )
-    arrays = batches.fit(dataset.slices.select(np.concatenate([train, validation])), image_size)
-    rows, weights = pad(np.arange(len(train), len(train) + len(validation), dtype=np.int32), batch_size)
-    return Examples(
-        arrays=jax.device_put(arrays, sharding.replicated(mesh)),
-        train=np.arange(len(train), dtype=np.int32),
-        validation=rows,
-        weights=weights,
-    )
+    return choose(train, validation, batch_size)
 
 
 def pad(
-    rows: Int32[np.ndarray, " n"], batch_size: int
+    rows: Int32[np.ndarray, " n"], batch_size: int, least: int = 0
 ) -> tuple[Int32[np.ndarray, "batches {batch_size}"], Float32[np.ndarray, "batches {batch_size}"]]:
-    """Rows in full batches, the first row repeated at the end, and weights: 1 for what was given, 0 for padding."""
-    padding = -len(rows) % batch_size
+    """Rows in at least `least` full batches, filled up with the first row, and weights: 0 for what fills, else 1."""
+    padding = max(least * batch_size - len(rows), -len(rows) % batch_size) if len(rows) else 0
     weights = np.repeat(np.array([1, 0], np.float32), [len(rows), padding])
     padded = np.concatenate([rows, np.repeat(rows[:1], padding)])
     return padded.reshape(-1, batch_size), weights.reshape(-1, batch_size)

@@ -1,128 +1,214 @@
 """The training loop. It knows no task and no file format; it calls what it is given in one fixed order.
 
-The device is never waited for inside an epoch, except that the host runs no more than two steps ahead of it, so that a
-signal is served within a few steps and a loss that is not finite is noticed at once.
+It trains a job in each lane and gives a lane that is done the next job. Lanes go through their epochs side by side: one
+whose epoch has fewer updates rests until all are validated. The devices are never waited for inside an epoch, except
+that the host runs no more than two updates ahead of them, so that a signal is served within a few updates and a loss
+that is not finite is noticed at once.
 """
 
 import math
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from mskjax.training.checkpoint import Checkpoints
+from mskjax.training import sharding
 from mskjax.training.examples import Examples
+from mskjax.training.job import Job
 from mskjax.training.signals import Caught
 from mskjax.training.state import TrainState
-from mskjax.training.step import Steps
+from mskjax.training.step import Arrays, Steps
 
 RUN_AHEAD = 2
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast: at most `epochs`, fewer when both losses have been flat for `patience` epochs."""
-
-    seed: int
-    learning_rate: float
-    epochs: int
-    patience: int
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Who is told of progress."""
-
-    def step(self, loss: float) -> None:
-        """Called in the order of the steps, a little later than they are made."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Called at the end of an epoch with its step, epoch and losses."""
-
-
 class Interrupted(Exception):
-    """A signal ended the training after `state` was saved; `status` is the shell's 128 + the signal's number."""
+    """A signal ended the training after every run was saved; `status` is the shell's 128 + the signal's number."""
 
-    def __init__(self, signum: int, state: TrainState):
+    def __init__(self, signum: int, steps: list[int]):
         super().__init__(
-            f"stopped by {signal.Signals(signum).name} and saved at step {int(state.step)}; "
+            f"stopped by {signal.Signals(signum).name} and saved at step {', '.join(map(str, steps))}; "
             "the same command goes on from there"
         )
-        self.status, self.state = 128 + signum, state
+        self.status = 128 + signum
 
 
-def fit(
-    steps: Steps,
-    state: TrainState,
-    examples: Examples,
-    schedule: Schedule,
-    checkpoints: Checkpoints,
-    observers: Sequence[Observer],
-    caught: Caught,
-) -> TrainState:
-    """The state after training from `state` on until `schedule` ends it; a resumed run takes the very same steps.
+@dataclass
+class _Lane:
+    """What a lane trains: its job, the updates made, those left before validation, and whether the run is over."""
 
-    Raises `ValueError` naming the step when a loss or gradient is not finite, and `Interrupted` on a signal.
-    """
-    step, pending, per_epoch = int(state.step), deque(), examples.steps_per_epoch
-    rate = np.asarray(schedule.learning_rate, jax.dtypes.canonicalize_dtype(float))
-    while step % per_epoch or not finished(state, step // per_epoch, schedule):
-        # 1. One update, queued.
-        state, metrics = steps.train(state, examples.arrays, examples.batch(schedule.seed, step), rate)
-        step += 1
-        pending.append(metrics["loss"])
-        # 2. The losses of steps that are done.
-        while len(pending) > (RUN_AHEAD if step % per_epoch else 0):
-            _report(state, float(pending.popleft()), observers)
-        # 3. At the end of an epoch: validation, selection, counters. A checkpoint of this step includes them.
-        if step % per_epoch == 0:
-            state, row = _end_epoch(steps, state, examples)
-            for observer in observers:
-                observer.epoch(
-                    {"step": step, "epoch": step // per_epoch, "learning_rate": schedule.learning_rate, **row}
-                )
-        # 4. A checkpoint when one is due or a signal has come.
-        signum = caught.signum  # asked once: one that comes during the save is served after the next step
-        if signum or checkpoints.due():
-            raise_if_broken(state)
-            checkpoints.save(state)
-        if signum:
-            raise Interrupted(signum, state)
-    checkpoints.save(state)
-    return state
+    number: int
+    job: Job | None = None
+    step: int = 0
+    left: int = 0
+    over: bool = False
 
-
-def finished(state: TrainState, epoch: int, schedule: Schedule) -> bool:
-    """Whether the schedule ends a run that has completed `epoch` epochs."""
-    flat = min(int(state.selection.training_flat), int(state.selection.validation_flat))
-    return epoch >= schedule.epochs or flat >= schedule.patience
-
-
-def raise_if_broken(state: TrainState) -> None:
-    """Raises `ValueError` if a loss or gradient was not finite, so that such weights are never saved."""
-    if step := int(state.selection.nonfinite_step):
-        raise ValueError(
-            f"the loss or its gradient is not finite at step {step}; "
-            "lower config.learning_rate in a new workdir, or look for a broken image"
+    def take_up(self, job: Job, state: TrainState) -> None:
+        """Begins with a job at the state that it starts from."""
+        per_epoch, self.step, chosen = job.examples.steps_per_epoch, int(state.step), state.selection
+        self.job, self.left = job, per_epoch - self.step % per_epoch
+        if self.left == per_epoch and int(chosen.running_steps):
+            self.left = 0  # it was saved between its epoch's last update and the validation
+        self.over = self.left == per_epoch and self._is_over(
+            job, int(chosen.training_flat), int(chosen.validation_flat)
         )
 
+    def end_epoch(self, job: Job, measures: dict[str, Any]) -> dict[str, Any]:
+        """Counts an epoch whose `measures` are those of all lanes; the row that is told of it."""
+        own = {name: values[self.number].item() for name, values in measures.items()}
+        self.left = job.examples.steps_per_epoch
+        self.over = self._is_over(job, own["epochs_flat_training"], own["epochs_flat_validation"])
+        return {
+            "step": self.step,
+            "epoch": self.step // self.left,
+            "learning_rate": job.schedule.learning_rate,
+            **own,
+        }
 
-def _report(state: TrainState, loss: float, observers: Sequence[Observer]) -> None:
-    if not math.isfinite(loss):
-        raise_if_broken(state)
-    for observer in observers:
-        observer.step(loss)
+    def drop(self) -> None:
+        """Is done with its job."""
+        self.job, self.left, self.over = None, 0, False
+
+    def _is_over(self, job: Job, *flat: int) -> bool:
+        epoch = self.step // job.examples.steps_per_epoch
+        return epoch >= job.schedule.epochs or min(flat) >= job.schedule.patience
 
 
-def _end_epoch(steps: Steps, state: TrainState, examples: Examples) -> tuple[TrainState, dict[str, Any]]:
+def fit(steps: Steps, arrays: Arrays, jobs: Iterable[Job], mesh: Mesh, caught: Caught) -> None:
+    """Trains every job from its start to its end; a resumed one takes the very same steps, in whatever lane.
+
+    Raises `Interrupted` on a signal and whatever a job raises; the jobs under way are closed then.
+    """
+    waiting, lanes = iter(jobs), [_Lane(number) for number in range(mesh.shape["lane"])]
+    pending: deque[tuple[list[_Lane], jax.Array]] = deque()
+    with ExitStack() as on_exit:
+        on_exit.callback(_close, lanes)
+        states = _fill(None, lanes, waiting, mesh)
+        while states is not None and (busy := [lane for lane in lanes if lane.job]):
+            # 1. One update, queued, in every lane that is within its epoch.
+            if active := [lane for lane in busy if lane.left]:
+                states, losses = _update(steps, states, arrays, lanes)
+                pending.append((active, losses))
+            # 2. The losses of updates that are done.
+            at_end = not any(lane.left for lane in busy)
+            while len(pending) > (0 if at_end else RUN_AHEAD):
+                _report(states, *pending.popleft())
+            # 3. When all are at the end of their epochs: validation, selection, counters.
+            if at_end:
+                states = _end_epoch(steps, states, arrays, lanes)
+            # 4. Checkpoints where they are due, and of all when a signal has come.
+            signum = caught.signum  # asked once: one that comes during the save is served after the next update
+            saved = _save(states, lanes, mesh, signum is not None)
+            if signum:
+                raise Interrupted(signum, saved)
+            # 5. Lanes whose schedule is over end their runs and get the next.
+            if at_end:
+                states = _fill(states, lanes, waiting, mesh)
+
+
+def _fill(states: TrainState | None, lanes: list[_Lane], waiting: Iterator[Job], mesh: Mesh) -> TrainState | None:
+    """The states after runs that are over were ended and others begun in their lanes."""
+    for lane in lanes:
+        if lane.job and lane.over:
+            job = lane.job
+            job.finish(sharding.take(states, lane.number, mesh))
+            lane.drop()
+        while not lane.job and (job := next(waiting, None)):
+            state = job.start()
+            lane.take_up(job, state)
+            if lane.over:
+                job.finish(state)
+                lane.drop()
+            elif states is None:
+                states = sharding.stack([state] * len(lanes), mesh)  # a lane that stays empty computes for nothing
+            else:
+                states = sharding.put(states, lane.number, state, mesh)
+    return states
+
+
+def _update(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]) -> tuple[TrainState, jax.Array]:
+    active, rates = np.zeros(len(lanes), bool), np.zeros(len(lanes), jax.dtypes.canonicalize_dtype(float))
+    indices = np.zeros((len(lanes), _examples(lanes).validation.shape[1]), np.int32)
+    for lane in lanes:
+        if lane.job and lane.left:
+            active[lane.number], rates[lane.number] = True, lane.job.schedule.learning_rate
+            indices[lane.number] = lane.job.examples.batch(lane.job.schedule.seed, lane.step)
+            lane.step, lane.left = lane.step + 1, lane.left - 1
+    states, metrics = steps.train(states, arrays, indices, rates, active)
+    return states, metrics["loss"]
+
+
+def _report(states: TrainState, active: list[_Lane], losses: jax.Array) -> None:
+    values = np.asarray(losses)
+    for lane in active:
+        if lane.job and math.isfinite(values[lane.number]):
+            lane.job.step(float(values[lane.number]))
+        elif lane.job:
+            _fail_if_broken(states, lane, lane.job)
+
+
+def _end_epoch(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]) -> TrainState:
+    if not any(lane.job for lane in lanes):
+        return states
+    shape = (len(lanes), *_examples(lanes).validation.shape)
+    rows, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    for lane in lanes:
+        if lane.job:
+            rows[lane.number], weights[lane.number] = lane.job.examples.validation, lane.job.examples.weights
     sums = tuple(
-        steps.evaluate(state.params, state.model_state, examples.arrays, rows, weights)
-        for rows, weights in zip(examples.validation, examples.weights, strict=True)
+        steps.evaluate(states.params, states.model_state, arrays, rows[:, batch], weights[:, batch])
+        for batch in range(shape[1])
     )
-    state, metrics = steps.end_epoch(state, sums)
-    raise_if_broken(state)
-    return state, {name: value.item() for name, value in jax.device_get(metrics).items()}
+    states, metrics = steps.end_epoch(states, sums)
+    measures = jax.device_get(metrics)
+    for lane in lanes:
+        if lane.job and not _fail_if_broken(states, lane, lane.job):
+            lane.job.epoch(lane.end_epoch(lane.job, measures))
+    return states
+
+
+def _save(states: TrainState, lanes: list[_Lane], mesh: Mesh, stop: bool) -> list[int]:
+    """Saves the runs that are due or, to stop, all; the steps that were saved."""
+    saved = []
+    for lane in lanes:
+        job = lane.job
+        if job and (stop or job.due()) and not _fail_if_broken(states, lane, job):
+            state = sharding.take(states, lane.number, mesh)
+            saved.append(lane.step)
+            if stop:
+                lane.drop()
+                job.stop(state)
+            else:
+                job.save(state)
+    return saved
+
+
+def _fail_if_broken(states: TrainState, lane: _Lane, job: Job) -> bool:
+    """Whether a loss or gradient of the lane's run was not finite; it is then ended, and its weights are not saved."""
+    step = int(np.asarray(states.selection.nonfinite_step)[lane.number])
+    if step:
+        lane.drop()
+        job.fail(
+            ValueError(
+                f"the loss or its gradient is not finite at step {step}; "
+                "lower config.learning_rate in a new workdir, or look for a broken image"
+            )
+        )
+    return step > 0
+
+
+def _examples(lanes: list[_Lane]) -> Examples:
+    """Those of any job: all have batches of one size, and as many of validation."""
+    return next(lane.job for lane in lanes if lane.job).examples
+
+
+def _close(lanes: list[_Lane]) -> None:
+    for lane in lanes:
+        if lane.job:
+            lane.job.close()

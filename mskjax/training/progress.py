@@ -8,6 +8,8 @@ from typing import Any
 from absl import logging
 from tqdm import tqdm
 
+VALIDATION = "validation_"
+
 
 class Progress:
     """Shows a run of `epochs` epochs of `steps_per_epoch` steps from `step` on, to be used in a `with` block."""
@@ -36,11 +38,7 @@ class Progress:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Shows the losses of an epoch and, as the run may stop early, the longest time that is left."""
-        told = (
-            f"loss {row['loss']:.4f}, validation {row['validation_loss']:.4f} (best {row['best_validation_loss']:.4f})"
-        )
-        if "validation_dice" in row:
-            told += f", Dice {row['validation_dice']:.3f}"
+        told = ", ".join([f"loss {row['loss']:.4f}", *(f"{name} {row[key]:.4f}" for key, name in _validated(row))])
         self._bar.set_postfix_str(f"epoch {row['epoch']}: {told}", refresh=False)
         if self._bar.disable:
             logging.info("epoch %d/%d: %s; %s", row["epoch"], self._epochs, told, self._time(row["epoch"]))
@@ -52,3 +50,11 @@ class Progress:
             self._is_first = False
             return f"{seconds:.1f} s with compilation"
         return f"{seconds:.1f} s, at most {tqdm.format_interval(seconds * (self._epochs - epoch))} left"
+
+
+def _validated(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """The measures of validation in a row and what they are called: its loss, the best so far, and others."""
+    measures = [name for name in row if name.startswith(VALIDATION)]
+    named = [(name, "validation" if name == "validation_loss" else name.removeprefix(VALIDATION)) for name in measures]
+    best = next(name for name in row if name.startswith("best_") and name.endswith("_loss"))
+    return [*named, (best, "best")]

@@ -11,11 +11,11 @@ from typing import Any
 
 import jax
 import optax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import SingleDeviceSharding
 
 from mskjax import convert, models
 from mskjax.files import sha256
-from mskjax.training import optim, sharding
+from mskjax.training import optim
 from mskjax.training.checkpoint import Checkpoints
 from mskjax.training.state import TrainState, create
 from mskjax.types import Key, Params
@@ -24,23 +24,22 @@ BEST = Path("best") / "variables.safetensors"
 
 
 def starting_state(
-    config: Mapping[str, Any], task: Any, optimizer: optax.GradientTransformation, checkpoints: Checkpoints, mesh: Mesh
+    config: Mapping[str, Any], task: Any, optimizer: optax.GradientTransformation, checkpoints: Checkpoints
 ) -> TrainState:
-    """The state to go on from, on every device of the mesh."""
-    key = jax.random.key(config["seed"])
-    size, whole = config["image_size"], sharding.replicated(mesh)
+    """The state to go on from, on the first device."""
+    key, size = jax.random.key(config["seed"]), config["image_size"]
     params, model_state = task.init(key, {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")})
     optim.check_freeze(params, task.freeze)
     if checkpoints.latest_step is not None:
-        return checkpoints.restore(_abstract(_state(params, model_state, task, optimizer, key), whole))
+        return checkpoints.restore(_abstract(_state(params, model_state, task, optimizer, key)))
     if config["resume"]:
         with Checkpoints(Path(config["resume"]) / "checkpoints") as others:
-            return others.restore(_abstract(_state(params, model_state, task, optimizer, key), whole))
+            return others.restore(_abstract(_state(params, model_state, task, optimizer, key)))
     if config["init_from"]:
         source = convert.load_variables(weight_file(config["init_from"]))[0]
         model_state = convert.graft({"params": params, **model_state}, source, fresh=config["fresh"])
         params = model_state.pop("params")
-    return jax.device_put(_state(params, model_state, task, optimizer, key), whole)
+    return _state(params, model_state, task, optimizer, key)
 
 
 def weight_file(path: str | Path) -> Path:
@@ -75,6 +74,7 @@ def _state(
     return create(params, model_state, optimizer.init(trained), key)
 
 
-def _abstract(state: TrainState, sharding: NamedSharding) -> TrainState:
-    """The shapes, types and sharding of a state."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)
+def _abstract(state: TrainState) -> TrainState:
+    """The shapes and types of a state, on the first device."""
+    first = SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=first), state)

@@ -1,9 +1,11 @@
 """The three compiled functions of training: a step, the evaluation of a batch, and the end of an epoch.
 
 All that differs between the runs of a study is an argument: the state, the indices of the examples and the learning
-rate. One compilation therefore serves runs of any number of examples on the same arrays.
+rate. One compilation therefore serves runs of any number of examples on the same arrays, and all lanes: each lane
+computes its own run and waits for no other (`shard_map`), while the devices of one lane share its batch.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mskjax.training import optim, sharding
+from mskjax.training import optim
+from mskjax.training.sharding import BATCHES, LANES, WHOLE
 from mskjax.training.state import TrainState
 
 Arrays = dict[str, Array]
@@ -22,12 +25,13 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True)
 class Steps:
-    """Compiled on their first call; a state that is passed in is consumed.
+    """Compiled on their first call; states that are passed in are consumed. All but `arrays` has an axis of lanes, l.
 
-    `train(state, arrays, indices [b], learning_rate) -> (state, metrics)`: one update; "loss" is the batch's mean loss.
-    `evaluate(params, model_state, arrays, indices [b], weights [b]) -> sums`: each measure times its weight, summed,
-    and the sum of the weights; weight 0 leaves an example out.
-    `end_epoch(state, sums of all batches) -> (state, metrics)`: selection, counters and the epoch's mean losses.
+    `train(states, arrays, indices [l, b], learning_rate [l], active [l]) -> (states, metrics)`: one update in each
+    active lane, the others keep their state; "loss" is the batch's mean loss.
+    `evaluate(params, model_state, arrays, indices [l, b], weights [l, b]) -> sums`: each measure times its weight,
+    summed, and the sum of the weights; weight 0 leaves an example out.
+    `end_epoch(states, sums of all batches) -> (states, metrics)`: selection, counters and the epoch's mean losses.
     """
 
     train: Callable[..., tuple[TrainState, dict[str, Array]]]
@@ -36,24 +40,40 @@ class Steps:
 
 
 def compile_steps(task: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> Steps:
-    """The steps of a task, whose batches are split over the mesh."""
-    whole, batch = sharding.replicated(mesh), sharding.batched(mesh)
+    """The steps of a task on the lanes of a mesh."""
+    batch = NamedSharding(mesh, PartitionSpec("batch"))
     return Steps(
-        train=jax.jit(
-            _train_step(task, optimizer, batch),
-            in_shardings=(whole, whole, batch, whole),
-            out_shardings=whole,
-            donate_argnums=0,
-        ),
-        evaluate=jax.jit(
-            _evaluate_step(task, batch), in_shardings=(whole, whole, whole, batch, batch), out_shardings=whole
-        ),
-        end_epoch=jax.jit(_end_epoch, in_shardings=whole, out_shardings=whole, donate_argnums=0),
+        train=_on_lanes(_train_step(task, optimizer, batch), mesh, LANES, WHOLE, BATCHES, LANES, LANES, consumes=0),
+        evaluate=_on_lanes(_evaluate_step(task, batch), mesh, LANES, LANES, WHOLE, BATCHES, BATCHES),
+        end_epoch=_on_lanes(_end_epoch, mesh, LANES, LANES, consumes=0),
     )
 
 
+def _on_lanes(function: Callable, mesh: Mesh, *specs: PartitionSpec, consumes: int | tuple[()] = ()) -> Callable:
+    """`function` of one lane, compiled for all; its arguments lie as `specs` say and its results on the lanes."""
+
+    @functools.wraps(function)
+    def of_a_lane(*arguments: Any) -> Any:
+        own = (
+            argument if spec == WHOLE else jax.tree.map(lambda leaf: leaf[0], argument)
+            for argument, spec in zip(arguments, specs, strict=True)
+        )
+        return jax.tree.map(lambda leaf: leaf[None], function(*own))
+
+    mapped = jax.shard_map(
+        of_a_lane,
+        mesh=mesh,
+        in_specs=tuple(WHOLE if spec == WHOLE else LANES for spec in specs),
+        out_specs=LANES,
+        axis_names={"lane"},  # the batch within a lane is left to the compiler
+        check_vma=False,
+    )
+    places = tuple(NamedSharding(mesh, spec) for spec in specs)
+    return jax.jit(mapped, in_shardings=places, out_shardings=NamedSharding(mesh, LANES), donate_argnums=consumes)
+
+
 def _train_step(task: Any, optimizer: optax.GradientTransformation, batch: NamedSharding) -> Callable:
-    def train_step(state: TrainState, arrays: Arrays, indices: Array, learning_rate: Array):
+    def train_step(state: TrainState, arrays: Arrays, indices: Array, learning_rate: Array, active: Array):
         # Keys depend on the step alone, so that a resumed run and any number of devices draw the same.
         key = jax.random.fold_in(state.key, state.step)
         trained, frozen = optim.split(state.params, task.freeze)
@@ -67,14 +87,17 @@ def _train_step(task: Any, optimizer: optax.GradientTransformation, batch: Named
         trained = jax.tree.map(lambda leaf, move: leaf - learning_rate * move, trained, direction)
         params, step = optim.merge(trained, frozen), state.step + 1
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-        state = state.replace(
-            step=step,
-            params=params,
-            model_state=task.post_update(params, model_state, step),
-            opt_state=opt_state,
-            selection=state.selection.after_step(loss, finite, step),
-        )
-        return state, {"loss": loss, **metrics}
+        updated = {
+            "step": step,
+            "params": params,
+            "model_state": task.post_update(params, model_state, step),
+            "opt_state": opt_state,
+            "selection": state.selection.after_step(loss, finite, step),
+        }
+        # Chosen leaf by leaf, which costs nothing: the choice is a part of each leaf's own update.
+        former = {name: getattr(state, name) for name in updated}
+        kept = jax.tree.map(lambda new, old: jnp.where(active, new, old), updated, former)
+        return state.replace(**kept), {"loss": loss, **metrics}
 
     return train_step
 
@@ -89,16 +112,20 @@ def _evaluate_step(task: Any, batch: NamedSharding) -> Callable:
 
 
 def _end_epoch(state: TrainState, sums: tuple[dict[str, Array], ...]):
-    total = jax.tree.map(lambda *parts: sum(parts), *sums)
-    weight = total.pop("weight")
-    means = {f"validation_{name}": value / weight for name, value in total.items()}
     before = state.selection
-    selection = before.after_epoch(state.params, state.model_state, means["validation_loss"], state.step)
+    training_loss = before.running_loss / before.running_steps
+    total = jax.tree.map(lambda *parts: sum(parts), *sums) if sums else {}
+    weight = total.pop("weight", None)
+    means = {f"validation_{name}": value / weight for name, value in total.items()}
+    # Where nothing validates, the training loss chooses.
+    selection = before.after_epoch(
+        state.params, state.model_state, means.get("validation_loss", training_loss), state.step
+    )
     metrics = {
-        "loss": before.running_loss / before.running_steps,
+        "loss": training_loss,
         **means,
         "best_step": selection.best_step,
-        "best_validation_loss": selection.best_loss,
+        f"best_{'validation' if means else 'training'}_loss": selection.best_loss,
         "epochs_flat_training": selection.training_flat,
         "epochs_flat_validation": selection.validation_flat,
     }

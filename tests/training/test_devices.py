@@ -38,14 +38,14 @@ def run(arrays, devices):
     task, key, optimizer = Segmentation(module, STILL), jax.random.key(0), optim.adam()
     params, model_state = task.init(key, {"image_hu": arrays["image_hu"][:1]})
     state = create(params, model_state, optimizer.init(optim.split(params, ())[0]), key)
-    state, arrays = jax.device_put((state, arrays), sharding.replicated(mesh))
+    state, arrays = sharding.stack([state], mesh), jax.device_put(arrays, sharding.whole(mesh))
     steps, states = compile_steps(task, optimizer, mesh), []
     for step in range(20):
-        rows = np.random.default_rng(step).permutation(16)[:BATCH].astype(np.int32)
-        state, metrics = steps.train(state, arrays, rows, np.float64(1e-3))
-        states.append({"loss": float(metrics["loss"]), **jax.device_get({"mu": state.opt_state.mu})})
-    weights = np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)
-    sums = steps.evaluate(state.params, state.model_state, arrays, np.arange(8, dtype=np.int32), weights)
+        rows = np.random.default_rng(step).permutation(16)[None, :BATCH].astype(np.int32)
+        state, metrics = steps.train(state, arrays, rows, np.array([1e-3]), np.array([True]))
+        states.append({"loss": float(metrics["loss"][0]), **jax.device_get({"mu": state.opt_state.mu})})
+    rows, weights = np.arange(8, dtype=np.int32)[None], np.array([[1, 1, 1, 1, 1, 0, 0, 0]], np.float32)
+    sums = steps.evaluate(state.params, state.model_state, arrays, rows, weights)
     return states, jax.device_get(state.params), jax.device_get(sums)
 
 

@@ -9,15 +9,27 @@ from toy_task import Mean, examples
 
 from mskjax.training import optim, sharding
 from mskjax.training.checkpoint import Checkpoints
-from mskjax.training.loop import Interrupted, Schedule, fit
+from mskjax.training.job import Schedule
+from mskjax.training.loop import Interrupted, fit
 from mskjax.training.signals import Caught
 from mskjax.training.state import create
 from mskjax.training.step import compile_steps
 
 
 class Recorder:
-    def __init__(self):
-        self.losses, self.rows = [], []
+    """A job that keeps what it is told, and its states on the disk."""
+
+    def __init__(self, task, optimizer, examples, schedule, folder, interval_s=1e9):
+        self.examples, self.schedule, self.task = examples, schedule, task
+        self.optimizer, self.folder, self.interval_s = optimizer, folder, interval_s
+        self.losses, self.rows, self.ended = [], [], []
+
+    def start(self):
+        self.checkpoints = Checkpoints(self.folder, self.interval_s)
+        params, model_state = self.task.init(jax.random.key(0), None)
+        trained, _ = optim.split(params, self.task.freeze)
+        state = create(params, model_state, self.optimizer.init(trained), jax.random.key(0))
+        return state if self.checkpoints.latest_step is None else self.checkpoints.restore(state)
 
     def step(self, loss):
         self.losses.append(loss)
@@ -25,12 +37,29 @@ class Recorder:
     def epoch(self, row):
         self.rows.append(row)
 
+    def due(self):
+        return self.checkpoints.due()
 
-def start(task, optimizer, mesh):
-    key = jax.random.key(0)
-    params, model_state = task.init(key, None)
-    trained, _ = optim.split(params, task.freeze)
-    return jax.device_put(create(params, model_state, optimizer.init(trained), key), sharding.replicated(mesh))
+    def save(self, state):
+        self.checkpoints.save(state)
+
+    def finish(self, state):
+        self.checkpoints.save(state)
+        self.state = state
+        self.close("finished")
+
+    def stop(self, state):
+        self.checkpoints.save(state)
+        self.close("stopped")
+
+    def fail(self, error):
+        self.error = error
+        self.close("failed")
+        raise error
+
+    def close(self, how="closed"):
+        self.ended.append(how)
+        self.checkpoints.__exit__()
 
 
 @pytest.fixture
@@ -39,15 +68,12 @@ def descend(tmp_path):
     mesh, optimizer = sharding.make_mesh(1, 1), optax.identity()
 
     def run(data, task=None, rate=1.0, epochs=10, patience=100, caught=None, steps=None, interval_s=1e9):
-        task, recorder = task or Mean(), Recorder()
+        (arrays, rows), task = data, task or Mean()
         steps = steps or compile_steps(task, optimizer, mesh)
         schedule = Schedule(seed=0, learning_rate=rate, epochs=epochs, patience=patience)
-        with Checkpoints(tmp_path / "checkpoints", interval_s) as checkpoints:
-            state = start(task, optimizer, mesh)
-            if checkpoints.latest_step is not None:
-                state = checkpoints.restore(state)
-            state = fit(steps, state, data, schedule, checkpoints, [recorder], caught or Caught())
-        return state, recorder
+        job = Recorder(task, optimizer, rows, schedule, tmp_path / "checkpoints", interval_s)
+        fit(steps, jax.device_put(arrays, sharding.whole(mesh)), [job], mesh, caught or Caught())
+        return job.state, job
 
     return run
 
@@ -117,16 +143,15 @@ def test_frozen_parameters_stay(descend):
 def test_one_compilation_serves_every_rate_and_number_of_examples(descend, tmp_path):
     mesh = sharding.make_mesh(1, 1)
     steps = compile_steps(Mean(), optax.identity(), mesh)
-    padded = examples([1, 2, 3, 4, 5, 6], [7, 8, 9])
+    arrays, padded = examples([1, 2, 3, 4, 5, 6], [7, 8, 9])
     counts = []
     for n, rate in ((2, 1e-2), (5, 1e-3), (6, 1.0)):
         few = replace(padded, train=padded.train[:n])
-        _, recorder = descend(few, steps=steps, rate=rate, epochs=3)
+        _, recorder = descend((arrays, few), steps=steps, rate=rate, epochs=3)
         assert len(recorder.rows) == 3
         shutil.rmtree(tmp_path / "checkpoints")
         counts.append([f._cache_size() for f in (steps.train, steps.evaluate, steps.end_epoch)])
-    assert counts[0][:2] == [1, 1]
-    assert counts[0] == counts[1] == counts[2]
+    assert counts == [[1, 1, 1]] * 3
 
 
 class Signal(Caught):
@@ -157,3 +182,108 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(descend, steps, tmp_path
 
 def _numbers(state):
     return state.replace(key=jax.random.key_data(state.key))
+
+
+def jobs_of(folder, counts, epochs=12, interval_s=1e9):
+    """A job for each number of training targets, on shared arrays, with rates and patience of their own."""
+    arrays, all_rows = examples([1, 2, 3, 4, 5, 6], [2.5, 3, 4])
+    return arrays, [
+        Recorder(
+            Mean(),
+            optax.identity(),
+            replace(all_rows, train=all_rows.train[:count]),
+            Schedule(seed=number, learning_rate=0.25 * (number + 1), epochs=epochs, patience=2 + number % 2),
+            folder / str(number),
+            interval_s,
+        )
+        for number, count in enumerate(counts)
+    ]
+
+
+def on_lanes(lanes, arrays, jobs, caught=None, steps=None):
+    mesh = sharding.make_lanes(lanes, len(jobs))
+    steps = steps or compile_steps(Mean(), optax.identity(), mesh)
+    fit(steps, jax.device_put(arrays, sharding.whole(mesh)), jobs, mesh, caught or Caught())
+    return steps
+
+
+COUNTS = (2, 6, 3, 4, 1, 6, 5)  # one to three steps an epoch
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory):
+    arrays, jobs = jobs_of(tmp_path_factory.mktemp("one"), COUNTS)
+    on_lanes(1, arrays, jobs)
+    return jobs
+
+
+def assert_same_jobs(jobs, others):
+    for job, other in zip(jobs, others, strict=True):
+        assert job.ended == ["finished"] == other.ended
+        assert job.rows == other.rows
+        jax.tree.map(np.testing.assert_array_equal, _numbers(job.state), _numbers(other.state))
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 8])
+def test_lanes_train_each_job_as_if_it_were_alone(one_by_one, lanes, tmp_path, caplog):
+    arrays, jobs = jobs_of(tmp_path, COUNTS)
+    with jax.log_compiles():
+        on_lanes(lanes, arrays, jobs)
+    for name in ("train_step", "evaluate_step", "_end_epoch"):
+        assert caplog.text.count(f"Finished XLA compilation of jit({name})") == 1
+    assert_same_jobs(jobs, one_by_one)
+    assert len({len(job.rows) for job in jobs}) > 1  # some stopped early
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4, 7])
+def test_stopped_lanes_go_on_bit_for_bit(one_by_one, stop, tmp_path):
+    """Also where a lane waits, updated but not validated, for the longer epoch of another."""
+    arrays, jobs = jobs_of(tmp_path, COUNTS)
+    with pytest.raises(Interrupted, match="saved at step"):
+        on_lanes(3, arrays, jobs, caught=Signal(stop))
+    assert [job.ended for job in jobs if job.losses or job.ended] == [["stopped"]] * 3
+    _, again = jobs_of(tmp_path, COUNTS)
+    on_lanes(2, arrays, again)
+    for job, other in zip(again, one_by_one, strict=True):
+        assert job.rows == other.rows[len(other.rows) - len(job.rows) :]
+        jax.tree.map(np.testing.assert_array_equal, _numbers(job.state), _numbers(other.state))
+
+
+def test_finished_jobs_are_only_finished_again(one_by_one, tmp_path):
+    arrays, jobs = jobs_of(tmp_path, COUNTS[:2])
+    on_lanes(1, arrays, jobs)
+    _, again = jobs_of(tmp_path, COUNTS[:2])
+    on_lanes(1, arrays, again)
+    assert [(job.losses, job.rows, job.ended) for job in again] == [([], [], ["finished"])] * 2
+
+
+def test_a_broken_job_leaves_its_lane_to_the_next(one_by_one, tmp_path):
+    arrays, jobs = jobs_of(tmp_path, COUNTS)
+    for number in (0, 3):
+        jobs[number].schedule = replace(jobs[number].schedule, learning_rate=1e38)
+        jobs[number].fail = lambda error, job=jobs[number]: job.close(str(error))
+    on_lanes(2, arrays, jobs)
+    broken, whole = [jobs[0], jobs[3]], [job for number, job in enumerate(jobs) if number not in (0, 3)]
+    assert all("not finite at step" in job.ended[0] and len(job.ended) == 1 for job in broken)
+    assert not any(list(job.folder.glob("[0-9]*")) for job in broken)
+    assert_same_jobs(whole, [job for number, job in enumerate(one_by_one) if number not in (0, 3)])
+
+
+def test_an_error_closes_the_jobs_under_way(tmp_path):
+    arrays, jobs = jobs_of(tmp_path, COUNTS[:3])
+    jobs[2].start = lambda: (_ for _ in ()).throw(OSError("no weights"))
+    with pytest.raises(OSError, match="no weights"):
+        on_lanes(2, arrays, jobs)
+    assert sorted(job.ended for job in jobs[:2]) == [["closed"], ["finished"]]
+
+
+def test_where_nothing_validates_the_training_loss_chooses(descend):
+    # At rate 1 the mean is exact after the first step, so that the second epoch's loss of 0 is the lowest.
+    state, recorder = descend(examples([8, 8], []), rate=1.0, epochs=3)
+    assert [(row["loss"], row["best_training_loss"], row["best_step"]) for row in recorder.rows] == [
+        (64, 64, 1),
+        (0, 0, 2),
+        (0, 0, 2),
+    ]
+    assert not any("validation_loss" in name for row in recorder.rows for name in row)
+    assert (float(state.selection.best_loss), int(state.selection.best_step)) == (0, 2)

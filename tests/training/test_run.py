@@ -15,8 +15,7 @@ from mskjax.convert import load_variables
 from mskjax.data import batches
 from mskjax.data.dataset import read_dataset, write_dataset
 from mskjax.training import Interrupted, load_run, signals, train
-from mskjax.training.examples import load
-from mskjax.training.sharding import make_mesh
+from mskjax.training.examples import of_splits
 from mskjax.training.writer import read_rows
 
 
@@ -170,17 +169,17 @@ def test_a_refusal_starts_no_thread_that_tidies_checkpoints(run, squares):
 
 def test_patients_in_both_splits_are_warned_of(squares, tmp_path, caplog):
     dataset = read_dataset(squares)
-    load(dataset, 32, 8, make_mesh(0, 8))
+    of_splits(dataset, 8)
     assert not caplog.records
     write_dataset(tmp_path / "other", dataset.slices, dataset.cases.assign(patient_id="one"), {})
-    load(read_dataset(tmp_path / "other"), 32, 8, make_mesh(0, 8))
+    of_splits(read_dataset(tmp_path / "other"), 8)
     assert "1 patients both train and validate" in caplog.text
 
 
 def test_a_batch_larger_than_the_training_slices_is_warned_of(squares, caplog):
-    load(read_dataset(squares), 32, 10, make_mesh(1, 10))
+    of_splits(read_dataset(squares), 10)
     assert not caplog.records
-    load(read_dataset(squares), 32, 11, make_mesh(1, 11))
+    of_splits(read_dataset(squares), 11)
     assert "a batch of 11 repeats slices, as 10 train; lower config.batch_size to 10 or less" in caplog.text
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from mskjax.training.examples import Examples, pad
+from mskjax.training.examples import choose
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Mean:
 
 
 def examples(train, validation, batch_size=2):
-    """Targets to train on and to validate on."""
-    targets = np.array([*train, *validation], np.float32)
-    rows, weights = pad(np.arange(len(train), len(targets), dtype=np.int32), batch_size)
-    return Examples({"target": jnp.array(targets)}, np.arange(len(train), dtype=np.int32), rows, weights)
+    """Targets, and which of them train and validate."""
+    targets = jnp.array([*train, *validation], jnp.float32)
+    rows = np.arange(len(targets))
+    return {"target": targets}, choose(rows[: len(train)], rows[len(train) :], batch_size)
