@@ -4,6 +4,7 @@ A mask is read on the grid of the case's image, whose slice must still be the da
 a larger image must lie on just the case's slice; a pair of bitmaps, which has no position, is taken to.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from absl import logging
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float64, Int16, UInt8
 
 from mskjax.data.dataset import Dataset
 from mskjax.data.masks import read_mask
@@ -39,9 +40,10 @@ def read_masks(
     for (path, series), drawn in by_image.items():
         with _at(table, drawn[0]):
             image = _read_image(path, series, drawn[0].case_id)
+        axial = to_axial(image)
         for reading in {reading.case_id: reading for reading in drawn}.values():
             with _at(table, reading):
-                _refuse_change(path, image, dataset, row_of[reading.case_id])
+                _refuse_change(path, *axial, dataset, row_of[reading.case_id])
         slice_of = {r.case_id: int(dataset.cases["slice_index"].iloc[row_of[r.case_id]]) for r in drawn}
         yield from _on_image(image, drawn, slice_of, table)
 
@@ -49,15 +51,16 @@ def read_masks(
 def _read_image(path: Path, series: str | None, case_id: str) -> sitk.Image:
     if not path.exists():
         raise FileNotFoundError(
-            f"{path}, from which case {case_id} was prepared, is not there; put it back, start in the folder that "
-            "launch.prepare was started in, or say in a column image where it lies now"
+            f"{path}, the image of case {case_id}, is not there; put it back, start in the folder that launch.prepare "
+            "was started in, or say in a column image where it lies now"
         )
     return read_image(path, series)
 
 
-def _refuse_change(path: Path, image: sitk.Image, dataset: Dataset, row: int) -> None:
+def _refuse_change(
+    path: Path, image_hu: Int16[np.ndarray, "d h w"], spacing_mm: Float64[np.ndarray, "3"], dataset: Dataset, row: int
+) -> None:
     """Raises `ValueError` unless the image still shows, on the case's slice, what the dataset holds."""
-    image_hu, spacing_mm = to_axial(image)
     case = dataset.cases.iloc[row]
     expected_hu, _, expected_mm = dataset.slices.case(row)
     k = int(case["slice_index"])
@@ -94,7 +97,7 @@ def _holds_one_slice(reading: Reading, image: sitk.Image) -> bool:
     """Whether a file holds one slice of an image of several, as a bitmap does, and a volume that is one voxel deep."""
     if reading.mask_plain is not None:
         return True
-    if not is_volume(reading.file) or len(to_axial(image)[0]) == 1:
+    if not is_volume(reading.file):
         return False
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(reading.file))
@@ -102,7 +105,7 @@ def _holds_one_slice(reading: Reading, image: sitk.Image) -> bool:
         reader.ReadImageInformation()
     except RuntimeError:  # damaged, which reading it tells in a sentence
         return False
-    return 1 in reader.GetSize()
+    return 1 in reader.GetSize() and math.prod(reader.GetSize()) < image.GetNumberOfPixels()
 
 
 def _one_slice(image: sitk.Image, slice_index: int) -> sitk.Image:

@@ -26,6 +26,8 @@ from mskjax.study.summary import score, statistics_of, with_differences
 
 METRICS = {"dice": "", "rms_dta_cm": "cm", "smd_difference_hu": "HU", "sma_difference_cm2": "cm2"}
 _MOST_NAMED = 10
+# No trained reader comes near it: below, the mask is probably of another case, label or side.
+_STRANGE_DICE = 0.5
 
 
 def default_observers(dataset: str | Path) -> Path | None:
@@ -97,12 +99,10 @@ def answer(scores: pd.DataFrame) -> str:
     for called, row in zip(("DSC", "RMS-DTA", "SMD difference", "SMA difference"), rows, strict=True):
         left_out = f" without {row['non_finite']} that are not finite" if row["non_finite"] else ""
         said.append(f"{called} {row['mean']:.3f} ± {row['standard_error']:.3f} {row['unit']}".rstrip() + left_out)
-    drawn = " ".join(
-        f"{word} {counted(rows[0][name + 's'], shown)}".strip()
-        for word, name, shown in (("", "reading", "mask"), ("of", "case", "case"), ("by", "reader", "reader"))
-    )
+    counts = [(rows[0][name], noun) for name, noun in (("readings", "mask"), ("cases", "case"), ("readers", "reader"))]
+    masks, cases, readers = (counted(*count) for count in counts)
     about = "mean ± standard error; differences are reader minus expert; bone is removed from predictions only"
-    return f"{drawn}: {', '.join(said)} ({about})"
+    return f"{masks} of {cases} by {readers}: {', '.join(said)} ({about})"
 
 
 def cautions(scores: pd.DataFrame, test_cases: Sequence[str]) -> list[str]:
@@ -111,9 +111,13 @@ def cautions(scores: pd.DataFrame, test_cases: Sequence[str]) -> list[str]:
     usual = _usual(readers)
     undrawn = [case_id for case_id in test_cases if case_id not in readers]
     fewer = [case_id for case_id, n in readers.items() if n < usual]
-    readings = list(zip(scores["case_id"], scores["reader"], scores["dice"], scores["sma_cm2"], strict=True))
-    empty = [f"{case_id} by {reader}" for case_id, reader, _, area in readings if area == 0]
-    alike = [f"{case_id} by {reader}" for case_id, reader, dice, area in readings if dice == 1 and area > 0]
+    dice, drawn = scores["dice"].to_numpy(float), scores["sma_cm2"].to_numpy(float) > 0
+    who = np.array(
+        [f"{case_id} by {reader}" for case_id, reader in zip(scores["case_id"], scores["reader"], strict=True)]
+    )
+    empty, alike, strange = (
+        who[chosen].tolist() for chosen in (~drawn, drawn & (dice == 1), drawn & (dice < _STRANGE_DICE))
+    )
     said = {
         f"no reader drew {len(undrawn)} of {len(test_cases)} test cases: {_some(undrawn)}": undrawn,
         f"fewer than {usual} readers drew {counted(len(fewer), 'case')}: {_some(fewer)}": fewer,
@@ -121,6 +125,8 @@ def cautions(scores: pd.DataFrame, test_cases: Sequence[str]) -> list[str]:
         f"infinite RMS-DTA and no density: {_some(empty)}": empty,
         f"{counted(len(alike), 'mask')} of readers with exactly the expert's pixels; see that no file of the expert is "
         f"listed as a reader's: {_some(alike)}": alike,
+        f"{counted(len(strange), 'mask')} of readers with Dice below {_STRANGE_DICE}; see that case, file and label "
+        f"belong together: {_some(strange)}": strange,
     }
     return [sentence for sentence, applies in said.items() if applies]
 

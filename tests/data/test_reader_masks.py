@@ -129,7 +129,7 @@ def test_an_image_that_moved_is_asked_for_and_found(tmp_path):
     dataset = prepared(tmp_path)
     write(tmp_path / "a.nii", mask_on(1, 2))
     (tmp_path / "ct/anna.nii.gz").rename(tmp_path / "moved.nii.gz")
-    sentence = r"line 2: \S+anna\.nii\.gz, from which case anna_s001 was prepared, is not there; .* column image where"
+    sentence = r"line 2: \S+anna\.nii\.gz, the image of case anna_s001, is not there; .* column image where"
     with pytest.raises(OSError, match=sentence):
         masks_of(write_table(tmp_path, "anna_s001,A,a.nii"), dataset)
     table = write_table(tmp_path, "anna_s001,A,a.nii,moved.nii.gz", header="case,reader,file,image")

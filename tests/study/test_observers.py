@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import reader_files
 import SimpleITK as sitk
+from pair_files import mask_on
 
 from mskjax.data import phantom_scans, prepare
 from mskjax.data.dataset import read_dataset
@@ -131,6 +133,10 @@ def test_cautions_name_what_misleads():
     assert "1 mask of readers without a pixel" in empty and empty.endswith(": b by B")
     assert "1 mask of readers with exactly the expert's pixels" in alike and alike.endswith(": c by A")
     assert observers.cautions(SCORES.iloc[:2], ["a"]) == []
+    (strange,) = observers.cautions(
+        readings(("a", "A", 0.49, 3.0, 90.0, 30.0), ("b", "A", 0.5, 3.0, 90.0, 30.0)), ["a"]
+    )
+    assert "1 mask of readers with Dice below 0.5" in strange and strange.endswith(": a by A")
     many = observers.cautions(SCORES.iloc[:2], ["a", *map(str, range(13))])
     assert many == ["no reader drew 13 of 14 test cases: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"]
 
@@ -151,9 +157,20 @@ def test_a_reader_may_not_be_called_as_an_initialisation(study, name, word):
 def test_masks_of_chosen_cases_can_be_drawn(study):
     folder, dataset = study
     listed = table(folder, "p1,A,copy.nii", "p2,A,shifted.nii", "p2,B,copy.nii")
-    found = {reader: mask for _, reader, mask in observers.read_observers(listed, dataset, {"p2"})}
-    assert list(found) == ["A", "B"]
-    np.testing.assert_array_equal(found["A"], square(column=11)[0] == 1)
+    found = {(case_id, reader): mask for case_id, reader, mask in observers.read_observers(listed, dataset, {"p2"})}
+    assert list(found) == [("p2", "A"), ("p2", "B")]
+    np.testing.assert_array_equal(found["p2", "A"], square(column=11)[0] == 1)
+
+
+def test_scores_do_not_depend_on_how_an_image_is_stored(tmp_path):
+    drawn, scores = np.roll(mask_on(1, 2), 1, axis=2), []
+    for orientation in ("LPS", "RIA"):
+        folder = tmp_path / orientation
+        dataset = reader_files.prepared(folder, orientation)
+        reader_files.write(folder / "a.nii", drawn)
+        scores.append(observers.score_observers(table(folder, "anna_s002,A,a.nii", "anna_s001,A,a.nii"), dataset))
+    pd.testing.assert_frame_equal(*scores)
+    assert scores[0]["dice"].between(0.5, 0.9).all()
 
 
 def test_readers_of_phantoms_reach_what_radiographers_do(tmp_path, monkeypatch):
