@@ -9,7 +9,7 @@ weights or the reconstruction pretext that takes 25, and earlier networks took 1
     python -m launch.sweep --config=configs/data_efficiency.py --config.dataset=DATASET --workdir=STUDY
     python -m launch.evaluate --workdir=STUDY
 
-Hours: at most some 65 of an A100 in bfloat16 if no cell stops early, by counting operations at 40 % of the device's
+Hours: at most some 60 of an A100 in bfloat16 if no cell stops early, by counting operations at 40 % of the device's
 peak, not measured; --dry_run measures a step on the machine at hand and tells its own estimate.
 
 Config string, comma-separated:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mskjax.data.splits import counted
+
 NAMED = 3  # how many patients or cases an error names
 WARNED_OF = "set config.slices_as_patients=True, of which the report will warn"
 
@@ -71,13 +73,13 @@ def check_size(cohort: Cohort, folds: int, largest: int) -> None:
     remedy = f", or {WARNED_OF}, to count its {slices} slices" if slices > patients else ""
     if patients < folds:
         raise ValueError(
-            f"{count(patients, 'patient')} cannot make {folds} folds; "
+            f"{counted(patients, 'patient')} cannot make {folds} folds; "
             f"lower config.folds or prepare more patients{remedy}"
         )
     parent = patients - -(-patients // folds)
     if parent < largest:
         raise ValueError(
-            f"{count(patients, 'patient')} in {folds} folds leave {parent} to train on, but config.sizes asks for "
+            f"{counted(patients, 'patient')} in {folds} folds leave {parent} to train on, but config.sizes asks for "
             f"{largest}; lower the sizes to at most {parent} or prepare more patients{remedy}"
         )
 
@@ -87,11 +89,12 @@ def describe(cohort: Cohort, slices_as_patients: bool) -> list[str]:
     trained = {cohort.origin[case] for case in cohort.cases(cohort.patients)}
     tested = {cohort.origin[case] for case in cohort.test}
     if slices_as_patients:
+        patients, tested_patients, both = (len(who - {""}) for who in (trained, tested, trained & tested))
         return [
             f"Slices stand for patients (slices_as_patients): {len(cohort.slices)} slices of "
-            f"{count(len(trained - {''}), 'patient')} train and validate, {len(cohort.test)} of "
-            f"{count(len(tested - {''}), 'patient')} test, and {len(trained & tested - {''})} of these patients are on "
-            "both sides. The scores tell how networks do on other slices of known patients, not on new patients."
+            f"{counted(patients, 'patient')} train and validate, {len(cohort.test)} of "
+            f"{counted(tested_patients, 'patient')} test, and {counted(both, 'patient')} of these are on both sides. "
+            "The scores tell how networks do on other slices of known patients, not on new patients."
         ]
     most = max(map(len, cohort.slices.values()), default=0)
     if most <= 1:
@@ -101,11 +104,6 @@ def describe(cohort: Cohort, slices_as_patients: bool) -> list[str]:
         f"have 1 to {most} slices, {np.mean([*map(len, cohort.slices.values())]):.1f} on average, so that n patients "
         "are more than n outlines."
     ]
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun: 1 patient, 2 patients."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _check_patients(rows: list[tuple[str, str, str]]) -> None:
@@ -119,7 +117,7 @@ def _check_patients(rows: list[tuple[str, str, str]]) -> None:
     sides = [{patient for _, patient, split in rows if (split == "test") == is_test} for is_test in (True, False)]
     if torn := sorted(sides[0] & sides[1]):
         raise ValueError(
-            f"{count(len(torn), 'patient')} of the test cases also train or validate, such as {_some(torn)}; "
+            f"{counted(len(torn), 'patient')} of the test cases also train or validate, such as {_some(torn)}; "
             f"give all slices of a patient one split in the --cases of launch.prepare, or {WARNED_OF}"
         )
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from mskjax.data.splits import counted
 from mskjax.study import cohort
 from mskjax.study.cohort import Cohort
 
@@ -71,13 +72,18 @@ def plan(cases: pd.DataFrame, config: Config) -> list[Cell]:
     folds = _folds(patients, study)
     return [
         Cell(
-            *(fold, draw, seed, init, n),
+            fold=fold,
+            draw=draw,
+            seed=seed,
+            init=init,
+            n=n,
             train_cases=patients.cases(_order(patients, folds[fold], fold, draw, study["seed"])[:n]),
             validation_cases=patients.cases(folds[fold]),
         )
         for seed, draw in product(range(study["seeds"]), range(study["draws"]))
         for n in reversed(study["sizes"])
-        for fold, init in product(range(study["folds"]), study["inits"])
+        for fold in range(study["folds"])
+        for init in study["inits"]
     ]
 
 
@@ -98,7 +104,7 @@ def pretext_split(cases: pd.DataFrame, config: Config) -> tuple[tuple[str, ...],
     validating = max(round(fraction * len(patients.slices)), 1) if fraction else 0
     if validating >= len(patients.slices):
         raise ValueError(
-            f"config.pretext_validation_fraction {fraction} of {cohort.count(len(patients.slices), 'patient')} leaves "
+            f"config.pretext_validation_fraction {fraction} of {counted(len(patients.slices), 'patient')} leaves "
             "none to train the pretexts; lower it, or prepare more patients"
         )
     order = _shuffled(patients.patients, PRETEXT_SPLIT, study["seed"])

@@ -43,8 +43,7 @@ class Memory:
 def of_run(run: Mapping[str, Any], slices: int) -> Memory:
     """The memory of a run with `slices` slices on its device; `run` has "task", "image_size" and "batch_size"."""
     task, batch = tasks.build(run["task"]), _examples(run["batch_size"], run["image_size"])
-    state = _state(task, batch)
-    trained, _ = optim.split(state.params, task.freeze)
+    state, trained = _state(task, batch)
     return Memory(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         weights=_bytes((state.params, state.model_state)),
@@ -80,7 +79,7 @@ def by_xla(run: Mapping[str, Any], slices: int) -> int:
     task, mesh = tasks.build(run["task"]), sharding.make_lanes(devices=1, most=1)
     batch_size, size = run["batch_size"], run["image_size"]
     states = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), _state(task, _examples(batch_size, size))
+        lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), _state(task, _examples(batch_size, size))[0]
     )
     rate = jax.ShapeDtypeStruct((1,), jax.dtypes.canonicalize_dtype(float))
     indices, active = jax.ShapeDtypeStruct((1, batch_size), np.int32), jax.ShapeDtypeStruct((1,), bool)
@@ -103,13 +102,14 @@ def _examples(count: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _state(task: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> TrainState:
-    """The shapes of a run's state."""
+def _state(task: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[TrainState, Any]:
+    """The shapes of a run's state, and those of the parameters that are trained."""
     key = jax.random.key(0)
     variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.init(key, batch))
 
-    def made(params: Any, model_state: Any, key: Any) -> TrainState:
-        return create(params, model_state, optim.adam().init(optim.split(params, task.freeze)[0]), key)
+    def made(params: Any, model_state: Any, key: Any) -> tuple[TrainState, Any]:
+        trained, _ = optim.split(params, task.freeze)
+        return create(params, model_state, optim.adam().init(trained), key), trained
 
     return jax.eval_shape(made, *variables, key)
 
