@@ -163,5 +163,5 @@ def _agreement_interval(
     )
 
 
-def _f_quantile(numerator: float, denominator: float) -> float:
+def _f_quantile(numerator: float | int, denominator: float | int) -> float:
     return float(stats.f.ppf((1 + _CONFIDENCE) / 2, numerator, denominator))

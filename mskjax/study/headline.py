@@ -136,5 +136,7 @@ def _sentence(row: dict[str, Any]) -> str:
     else:
         told = f"{row['n']} outlines are enough"
     why = f" ({row['reason']})" if row["reason"] else ""
-    left_out = f"; {row['non_finite']} values that are not finite are left out" if row["non_finite"] else ""
+    left_out = {0: "", 1: "; 1 value that is not finite is left out"}.get(
+        row["non_finite"], f"; {row['non_finite']} values that are not finite are left out"
+    )
     return f"{start} {told}{why}{left_out}."

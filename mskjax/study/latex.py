@@ -114,8 +114,10 @@ def _table(header: list[str], blocks: dict[str, Rows], caption: str, label: str)
         r"\centering",
         rf"\caption{{{caption}}}",
         rf"\label{{{label}}}",
+        r"\medskip",
         r"\footnotesize",
-        r"\setlength{\tabcolsep}{4pt}",
+        r"\setlength{\tabcolsep}{3pt}",
+        r"\makebox[\textwidth]{% keeps a table wider than the text in the middle",
         rf"\begin{{tabular}}{{l{'c' * (len(header) - 1)}}}",
         r"\toprule",
         _row(header),
@@ -123,7 +125,7 @@ def _table(header: list[str], blocks: dict[str, Rows], caption: str, label: str)
     for title, rows in blocks.items():
         lines += [r"\midrule", *([rf"\multicolumn{{{len(header)}}}{{l}}{{{title}}} \\"] if title else [])]
         lines += map(_row, rows)
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
 def _row(cells: Iterable[str]) -> str:

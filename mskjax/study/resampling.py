@@ -25,7 +25,7 @@ def sample_of(rows: pd.DataFrame, metric: str, patients: Patients) -> Sample:
         return values, case_ids
     known = dict(patients)
     if lacking := sorted(set(case_ids) - set(known)):
-        raise ValueError(f"no patient is known of case {lacking[0]!r}; give the patient of every scored case")
+        raise ValueError(f"no patient is known of case {str(lacking[0])!r}; give the patient of every scored case")
     return values, np.array([str(known[case]) for case in case_ids], dtype=str)
 
 
