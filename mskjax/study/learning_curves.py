@@ -19,7 +19,7 @@ from scipy import stats
 
 from mskjax.data.splits import counted
 from mskjax.study import plates
-from mskjax.study.case_scores import in_order, of_networks, of_readers
+from mskjax.study.case_scores import by_init_and_n, of_networks, of_readers
 from mskjax.study.plates import GREY, MINUS, Look, Plate
 
 CONFIDENCE = 0.95
@@ -97,12 +97,7 @@ def mean_of(values: Float[np.ndarray, " n"]) -> Mean:
 
 def points(cases: pd.DataFrame, curve: Curve) -> dict[tuple[str, int], Mean]:
     """The mean of each initialisation and size that has predictions, in the order of legend and axis."""
-    parts = {str(init): rows for init, rows in of_networks(cases).groupby("init")}
-    return {
-        (init, int(str(n))): mean_of(_values(rows, curve))
-        for init in in_order(parts)
-        for n, rows in parts[init].groupby("n")
-    }
+    return {key: mean_of(_values(rows, curve)) for key, rows in by_init_and_n(cases).items()}
 
 
 def readers_mean(cases: pd.DataFrame, curve: Curve) -> Mean | None:
@@ -116,7 +111,8 @@ def caption(cases: pd.DataFrame, curve: Curve, hidden: Sequence[tuple[str, int]]
     means, readers = points(cases, curve), readers_mean(cases, curve)
     what = "prediction minus expert" if curve.reference else "the networks' predictions against the expert's outlines"
     counts = sorted({mean.values for mean in means.values()})
-    each = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) + " predictions"
+    fewest = f"{counts[0]} to " if counts[0] < counts[-1] else ""
+    each = fewest + counted(counts[-1], "prediction")
     sentences = [
         f"{curve.measure} ({what}) by the number n of training outlines. Each point is the mean over {each}; error "
         "bars are 95 % confidence intervals (Student's t, predictions taken as independent), hidden where narrower "
@@ -164,7 +160,7 @@ def _plus_minus(mean: Mean, curve: Curve) -> str:
 
 
 def _plate(cases: pd.DataFrame, curve: Curve, hidden: Sequence[tuple[str, int]]) -> Plate:
-    means = {key: mean for key, mean in points(cases, curve).items() if key not in hidden}
+    means = {key: mean for key, mean in points(cases, curve).items() if key not in hidden and not math.isnan(mean.mean)}
     draw = partial(_draw, means=means, readers=readers_mean(cases, curve), curve=curve)
     description = f"{curve.measure} against the number of training outlines, one line an initialisation"
     text = caption(cases, curve, hidden)
@@ -186,7 +182,7 @@ def _draw(figure: Figure, means: dict[tuple[str, int], Mean], readers: Mean | No
         shift = (i - (len(look) - 1) / 2) * min(_DODGE, _DODGE_OF_AXIS * len(sizes))
         _draw_init(axes, [sizes.index(n) + shift for n in drawn], list(drawn.values()), look[init])
     axes.set_xticks(range(len(sizes)), [str(n) for n in sizes])
-    axes.set_xlim(-0.5, len(sizes) - 0.5)
+    axes.set_xlim(-0.5, max(len(sizes), 1) - 0.5)
     unit = f" ({curve.unit})" if curve.unit else ""
     what = f"{curve.measure}, prediction {MINUS} expert" if curve.reference else curve.measure
     axes.set(xlabel="Training outlines, n", ylabel=what + unit)

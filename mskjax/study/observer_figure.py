@@ -70,8 +70,8 @@ def observer_figure(
 
 
 def _label(name: str) -> str:
-    """A reader's name that the expert's cannot be mistaken for."""
-    return f"reader {name}" if name == "expert" or name.isdecimal() else name
+    """A reader's name that the expert's cannot be mistaken for, and that a legend does not hide as it does _names."""
+    return f"reader {name}" if name == "expert" or name.isdecimal() or name.startswith("_") else name
 
 
 def _draw(figure: Figure, image_hu: Any, masks: dict[str, Bool[np.ndarray, "h w"]], spacing: Any) -> None:

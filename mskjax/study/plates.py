@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10.5,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    "text.parse_math": False,  # a dollar sign in a reader's name is a dollar sign
     "pdf.fonttype": 42,  # TrueType; Type 3 is refused by some journals
     "xtick.color": GREY,
     "ytick.color": GREY,
@@ -86,7 +87,7 @@ def make(
     title: str,
     description: str,
     caption: str,
-    size_inches: tuple[float, float],
+    size_inches: tuple[float | int, float | int],
     draw: Callable[[Figure], None],
 ) -> Plate:
     """The plate of what `draw` puts on an empty figure of `size_inches`, width and height."""

@@ -44,8 +44,8 @@ def answer(findings: StudyFindings) -> list[str]:
     sentences = [
         f"With networks that start from {_listed(_names(enough[first]))}, {counted(first, 'training outline')} "
         f"{'is' if first == 1 else 'are'} enough: neither with so many nor with any larger number that was "
-        f"tried are Dice or RMS-DTA significantly worse than the readers' (Dunnett's test, p < {findings.alpha:g}). That "
-        "is no proof of being as good."
+        f"tried are Dice or RMS-DTA significantly worse than the readers' (Dunnett's test, p < {findings.alpha:g}). "
+        "That is no proof of being as good."
     ]
     others = [f"{_listed(_names(enough[n]))} {_need(enough[n])} {n}" for n in later]
     others += [f"for {_listed(_names(never))} not even {largest} are shown to be enough"] if never else []

@@ -151,7 +151,7 @@ def _dunnett_cell(row: Row, control: str) -> Cell:
         f"difference {difference}, from {low} to {high} (95 %, bootstrap over patients)",
         f"Hedges' g {number(row['hedges_g'], 2, signed=True)}",
         f"{row['values']} values, {row['non_finite']} not finite",
-        f"p = {row['p']:.3g}",
+        _exactly(row["p"]),
     ]
     below = [difference, f"Holm {p_value(row['p_holm'])}", *_remarks(row)]
     return Cell(p_value(row["p"]), below, "; ".join(hover), row["outcome"])
@@ -162,12 +162,15 @@ def _rank_cell(row: Row, alpha: float) -> Cell:
     effect = row["rank_biserial"]
     kind = "" if not row["p"] < alpha else "better" if effect < 0 else "worse"
     missed = row["non_finite"] + row["other_non_finite"]
-    hover = (
-        f"U = {row['u']:.6g}; {row['values']} and {row['other_values']} values, {missed} not finite; p = {row['p']:.3g}"
-    )
+    counts = f"{row['values']} and {row['other_values']} values, {missed} not finite"
+    hover = f"U = {row['u']:.6g}; {counts}; {_exactly(row['p'])}"
     remark = [row["reason"]] if row["reason"] else []
     below = [f"r {number(effect, 2, signed=True)}", f"Holm {p_value(row['p_holm'])}", *remark]
     return Cell(p_value(row["p"]), below, hover, kind)
+
+
+def _exactly(p: float) -> str:
+    return "no p" if np.isnan(p) else f"p = {p:.3g}"
 
 
 def _remarks(row: Row) -> list[str]:

@@ -28,3 +28,21 @@ def series(tmp_path):
     positions = np.arange(SHAPE[0])[:, None] * [0.0, 0.0, SPACING[0]]
     write_series(tmp_path / "series", scan_hu(), SPACING, positions_mm=positions, **identity)
     return tmp_path / "series"
+
+
+@pytest.fixture
+def canvases(monkeypatch):
+    """The figures that are drawn in a test, by their plate's name, instead of their files."""
+    from matplotlib.figure import Figure
+
+    from mskjax.study import plates
+
+    drawn = {}
+
+    def make(name, title, description, caption, size_inches, draw):
+        drawn[name] = Figure(figsize=size_inches)
+        draw(drawn[name])
+        return plates.Plate(name, title, description, caption, b"png", b"pdf")
+
+    monkeypatch.setattr(plates, "make", make)
+    return drawn
