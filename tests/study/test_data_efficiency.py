@@ -96,10 +96,27 @@ def test_more_of_anything_leaves_the_other_cells_as_they_are(seed, what):
     assert set(plan(cases, fewer)) < set(plan(cases, config))
 
 
-def test_the_seed_chooses_folds_and_subsets():
-    plans = [plan(frame(12, 2), study(**SMALL, seed=seed)) for seed in (0, 1)]
-    assert plans[0][0].validation_cases != plans[1][0].validation_cases
-    assert plans[0] == plan(frame(12, 2), study(**SMALL, seed=0))
+def test_only_the_patients_count_and_not_their_slices():
+    """Other names of the cases, in another order, and one slice more leave every patient where he was."""
+    cases = frame(12, 2)
+    renamed = cases.assign(case_id=[f"{90 - row}_{name}" for row, name in enumerate(cases["patient_id"])])
+    renamed.loc[len(renamed)] = ["0_p005", "p005", "train"]
+    former, latter = plan(cases, study(**SMALL)), plan(renamed, study(**SMALL))
+    for one, other in zip(former, latter, strict=True):
+        for name in ("train_cases", "validation_cases"):
+            patients = [case.partition("_")[2] for case in getattr(other, name)]
+            assert list(dict.fromkeys(patients)) == [case.partition("_")[0] for case in getattr(one, name)]
+
+
+def test_the_seed_chooses_folds_subsets_and_the_pretexts_split():
+    """Of three patients one validates; the seed says who, and which of the other two trains."""
+    cases, chosen = frame(3, 1), set()
+    for seed in range(60):
+        config = study(sizes=(1,), folds=3, draws=1, seeds=1, inits=("random",), seed=seed)
+        chosen |= {(*cell.validation_cases, *cell.train_cases) for cell in plan(cases, config) if cell.fold == 0}
+    assert len(chosen) == 3 * 2
+    splits = {pretext_split(frame(20, 1), study(seed=seed))[1] for seed in range(5)}
+    assert len(splits) > 1
 
 
 def test_cells_draw_their_random_numbers_apart(cells):
@@ -185,6 +202,7 @@ REFUSED = {
     "no epoch": (frame(20, 2), {"epochs": 0}, "config.epochs is 0"),
     "fraction 1": (frame(20, 2), {"pretext_validation_fraction": 1.0}, "0 or more and below 1"),
     "kept otherwise": (frame(20, 2), {"keep": "all"}, "weights or predictions"),
+    "passed over": (frame(20, 2), {"missing_weights": "ignore"}, "refuse or skip"),
 }
 
 

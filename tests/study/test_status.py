@@ -1,3 +1,4 @@
+import fcntl
 import json
 import math
 import os
@@ -55,6 +56,9 @@ def test_asking_keeps_nobody_out(tmp_path):
     (run / ".lock").touch()
     age(run, HOUR_S)
     assert progress(run).state == "waiting"
+    with (run / ".lock").open("rb") as asked_by_another:
+        fcntl.flock(asked_by_another, fcntl.LOCK_SH)
+        assert progress(run).state == "waiting"
     with lock.held(run):
         pass
 
