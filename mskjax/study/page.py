@@ -40,7 +40,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; background: var(--wash); vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: .4rem; }
-td small { display: block; color: var(--soft); font-size: .78rem; line-height: 1.3; }
+td small { display: block; color: var(--soft); font-size: .88em; line-height: 1.3; }
 td.better { background: #ecf5f0; }
 td.worse { background: #fdf1e7; }
 .better > span { font-weight: 700; }
@@ -74,7 +74,7 @@ dd { margin: 0; max-width: 46rem; }
   table { font-size: 7.5pt; }
   th, td { padding: .2rem .35rem; }
   h2, tr, .card, .note, figure { break-inside: avoid; break-after: auto; }
-  h2, h3 { break-after: avoid; }
+  h2, h3, dt { break-after: avoid; }
 }
 </style>
 </head>

@@ -1,10 +1,11 @@
+import html
 import math
 import re
 
 import pandas as pd
 import pytest
 
-from mskjax.study import study_tables
+from mskjax.study import page, study_tables
 from mskjax.study.plates import MINUS
 from mskjax.study.study_tables import NOTHING
 
@@ -50,3 +51,10 @@ def test_table_1_has_the_papers_layout_and_marks():
 )
 def test_p_is_printed_so_that_it_never_reads_as_the_level(p, printed):
     assert study_tables.p_value(p) == printed
+
+
+def test_every_part_of_a_cell_is_escaped():
+    hostile = "\"><i onclick='x'>&"
+    text = page.table([hostile], [[page.Cell(hostile, [hostile], hostile, hostile), hostile]])
+    assert "<i" not in text
+    assert text.count(html.escape(hostile)) == 6
