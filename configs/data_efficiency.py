@@ -52,6 +52,7 @@ def get_config(text: str | None = None) -> ConfigDict:
             "epochs": 2 if chosen.smoke else 500,
             "patience": 75,  # epochs in which neither loss has fallen
             "starts": {init: _start(init) for init in STARTS},
+            "missing_weights": "refuse",  # or "skip" the initialisations whose weights are not there
             "pretexts": _pretexts(network, chosen.smoke),
             "keep": "weights",  # of each cell, or its "predictions" and scores alone
             "checkpoint_minutes": 10.0,

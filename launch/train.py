@@ -13,12 +13,12 @@ The same command goes on with a stopped run and skips a finished one. SIGTERM an
 the best weights so far at the next step and exit with 143 and 130.
 """
 
-import os
 import sys
 
 from absl import flags
 
 from launch.config import define_config
+from launch.devices import make_deterministic
 from launch.main import run
 
 CONFIG = define_config()
@@ -27,8 +27,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Run folder, made or gone on with
 
 def main() -> int:
     r"""Trains."""
-    # Read when JAX starts: on a GPU, sums in a fixed order, without which no run repeats bit for bit. Own flags win.
-    os.environ["XLA_FLAGS"] = f"--xla_gpu_deterministic_ops=true {os.environ.get('XLA_FLAGS', '')}"
+    make_deterministic()
     from mskjax.training import Interrupted, train
 
     try:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from mskjax.types import Variables
 
 Path = tuple[str, ...]
+Leaves = dict[Path, Any]
 
 
 def graft(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> Variables:
@@ -21,40 +23,67 @@ def graft(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> Va
     "batch_stats"}. Copies take `target`'s types. Raises one `ValueError` that lists every other leaf that `source`
     lacks or has in another shape. What was copied, what is fresh and what of `source` is unused is logged.
     """
-    wanted: dict[Path, Any] = flatten_dict(target)
-    given: dict[Path, Any] = flatten_dict(source)
-    kept = {path for path in wanted if any(re.fullmatch(pattern, _name(path)) for pattern in fresh)}
-    copied = [path for path in wanted if path not in kept]
-    _check({path: wanted[path] for path in copied}, given)
-    _log(copied, kept, [path for path in given if path not in copied])
+    wanted, given = check(target, source, fresh)
+    copied = [path for path in wanted if not _matches(fresh, path)]
+    _say(_summary(wanted, given, copied))
     for pattern in fresh:
-        if not any(re.fullmatch(pattern, _name(path)) for path in wanted):
+        if not any(_matches((pattern,), path) for path in wanted):
             logging.warning("graft: %r names no leaf of the network, so it keeps none fresh", pattern)
     # Copies, because a training step gives its own arrays away and the source may serve another network.
     return unflatten_dict(wanted | {path: jnp.array(given[path], wanted[path].dtype) for path in copied})
 
 
-def _check(wanted: dict[Path, Any], given: dict[Path, Any]) -> None:
-    missing = [path for path in wanted if path not in given]
-    unlike = [path for path in wanted if path in given and wanted[path].shape != given[path].shape]
-    if lines := [
-        *(f"- {_show(path, wanted[path])}: the source lacks it" for path in missing),
-        *(f"~ {_show(path, wanted[path])}: the source has {list(given[path].shape)}" for path in unlike),
-    ]:
+def check(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> tuple[Leaves, Leaves]:
+    """The leaves of both trees by path, if `graft` can take them; shapes will do for arrays. Raises what it raises."""
+    wanted: Leaves = flatten_dict(target)
+    given: Leaves = flatten_dict(source)
+    lines = [
+        f"{mark} {_show(path, leaf)}: {why}"
+        for mark, path, leaf, why in (
+            ("~" if path in given else "-", path, leaf, _why_not(path, leaf, given)) for path, leaf in wanted.items()
+        )
+        if why and not _matches(fresh, path)
+    ]
+    if lines:
         advice = "name what is to stay as initialised in fresh, as in fresh=('classifier/.*',)"
-        raise ValueError("\n".join([f"{len(lines)} leaves cannot be grafted; {advice}:", *lines]))
+        raise ValueError("\n".join([f"{len(lines)} leaves cannot be grafted; {advice}:", *sorted(lines)]))
+    return wanted, given
 
 
-def _log(copied: Collection[Path], fresh: Collection[Path], unused: Collection[Path]) -> None:
-    logging.info(
-        "graft: %d leaves copied; %d fresh%s; %d of the source unused%s",
-        *(len(copied), len(fresh), _modules(fresh), len(unused), _modules(unused)),
-    )
+def _why_not(path: Path, leaf: Any, given: Leaves) -> str:
+    """Why a leaf cannot be copied; empty if it can."""
+    if path not in given:
+        return "the source lacks it"
+    shape = list(given[path].shape)
+    return "" if shape == list(leaf.shape) else f"the source has {shape}"
 
 
-def _modules(paths: Collection[Path]) -> str:
-    """The modules that leaves belong to, as in " (classifier/bn, classifier/conv)"."""
-    modules = sorted({"/".join(path[1:-1]) for path in paths})
+def _summary(wanted: Leaves, given: Leaves, copied: Collection[Path]) -> str:
+    """What was copied, what is fresh and why, and what of the source is unused."""
+    fresh: dict[str, list[Path]] = {}
+    for path in wanted.keys() - set(copied):
+        unlike = path in given and given[path].shape != wanted[path].shape
+        why = "as asked" if path in given else "the source lacks it"
+        fresh.setdefault("the source has it in another shape" if unlike else why, []).append(path)
+    unused = given.keys() - set(copied)
+    parts = [f"graft: {len(copied)} leaves copied{_modules(copied, 1)}"]
+    parts += [f"{len(paths)} fresh{_modules(paths)}: {why}" for why, paths in sorted(fresh.items())]
+    return "; ".join([*parts, f"{len(unused)} of the source unused{_modules(unused)}"])
+
+
+@cache
+def _say(sentence: str) -> None:
+    """Logs a sentence the first time that it is said: a study grafts the same weights many times."""
+    logging.info("%s", sentence)
+
+
+def _matches(patterns: Sequence[str], path: Path) -> bool:
+    return any(re.fullmatch(pattern, _name(path)) for pattern in patterns)
+
+
+def _modules(paths: Collection[Path], depth: int | None = None) -> str:
+    """The modules that leaves belong to, down to `depth` names, as in " (classifier/bn, classifier/conv)"."""
+    modules = sorted({"/".join(path[1:-1][:depth]) for path in paths})
     return f" ({', '.join(modules[:8])}{', ...' if len(modules) > 8 else ''})" if modules else ""
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
@@ -40,6 +41,13 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
     """All tensors of a safetensors file by name, and its metadata."""
     with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def load_shapes(path: str | Path) -> Variables:
+    """The shapes of the variables in a file, whose `shape` alone is told; nothing else is read."""
+    with _opened(path) as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    return unflatten_dict({name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}, sep="/")
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

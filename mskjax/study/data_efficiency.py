@@ -26,7 +26,7 @@ FOLDS, DRAW, RUN, PRETEXT_SPLIT, PRETEXT_RUN = range(1, 6)
 LEAST = {"seed": 0, "folds": 2, "draws": 1, "seeds": 1, "devices": 0} | dict.fromkeys(
     ("image_size", "batch_size", "epochs", "patience"), 1
 )
-KEPT = ("weights", "predictions")
+WORDS = {"keep": ("weights", "predictions"), "missing_weights": ("refuse", "skip")}
 PRETEXTS = "pretexts"  # their folder in the study's, which `init_from` of a start names
 
 Config = ConfigDict | Mapping[str, Any]
@@ -151,8 +151,9 @@ def checked(config: Config) -> dict[str, Any]:
         raise ValueError(f"config.sizes is {sizes}; it must be whole numbers above 0, each larger than the one before")
     if not 0 <= fraction < 1:
         raise ValueError(f"config.pretext_validation_fraction is {fraction}; it must be 0 or more and below 1")
-    if study["keep"] not in KEPT:
-        raise ValueError(f"config.keep is {study['keep']!r}; it must be {' or '.join(KEPT)}")
+    for name, words in WORDS.items():
+        if study[name] not in words:
+            raise ValueError(f"config.{name} is {study[name]!r}; it must be {' or '.join(words)}")
     _check_inits(study)
     return study
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from mskjax.data.splits import counted
 from mskjax.files import read_json
-from mskjax.study.data_efficiency import PRETEXTS, Cell
+from mskjax.study.data_efficiency import PRETEXTS, Cell, Config
+from mskjax.study.sweep import prepare
 from mskjax.study.text import duration, table
 from mskjax.training.writer import METRICS, read_rows
 
@@ -37,6 +38,11 @@ class Progress:
 
 
 Survey = list[tuple[Cell, Progress]]
+
+
+def of_study(config: Config, workdir: str | Path) -> str:
+    """The state of the study that a config describes, as text; `ValueError` where the folder is of another study."""
+    return status(workdir, prepare(config, Path(workdir))[2])
 
 
 def progress(folder: Path) -> Progress:

@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import platform
+import reprlib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,21 @@ FREE = ("epochs", "patience", "checkpoint_minutes", "devices", "dataset")
 PACKAGES = ("mskjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def check_config(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Raises `ValueError` naming the fields in which `config` differs from the run's own, besides those of `FREE`."""
-    own, given = (_flatten({**c, **dict.fromkeys(FREE)}) for c in (read_json(workdir / "config.json"), config))
+def check_config(workdir: Path, config: Mapping[str, Any], free: Sequence[str] = FREE) -> None:
+    """Raises `ValueError` naming the fields, but for `free` ones, in which `config` differs from the folder's own."""
+    own, given = (_flatten({**c, **dict.fromkeys(free)}) for c in (read_json(workdir / "config.json"), config))
     changed = [name for name in sorted(own.keys() | given.keys()) if own.get(name) != given.get(name)]
     if changed:
-        values = ", ".join(f"{name} {own.get(name)!r}, now {given.get(name)!r}" for name in changed)
-        raise ValueError(f"{workdir} holds a run of another config ({values}); change it back or use another workdir")
+        values = ", ".join(
+            f"{name} {reprlib.repr(own.get(name))}, now {reprlib.repr(given.get(name))}" for name in changed
+        )
+        raise ValueError(f"{workdir} is of another config ({values}); change it back or use another workdir")
 
 
 def check_dataset(workdir: Path, dataset_sha256: Mapping[str, str]) -> None:
     """Raises `ValueError` unless the run was made from the dataset of these digests."""
     if read_json(workdir / "provenance.json")["dataset"]["sha256"] != dataset_sha256:
-        raise ValueError(f"{workdir} was trained on another dataset; give that one or use another workdir")
+        raise ValueError(f"{workdir} is of another dataset; give that one or use another workdir")
 
 
 def record(

@@ -1,0 +1,69 @@
+"""A sweep as an array of SLURM jobs through submitit, each of them a process with its share of the cells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from mskjax.study.data_efficiency import Config, plain
+from mskjax.study.shares import Share
+from mskjax.study.sweep import prepare, sweep
+
+LOGS = "slurm"  # their folder in the study's
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job of the array; a job that runs into its time limit is submitted again and goes on."""
+
+    study: dict[str, Any]
+    workdir: Path
+    share: Share
+
+    def __call__(self) -> dict[str, str]:
+        """Trains the share's cells; the failed ones, with why."""
+        return sweep(self.study, self.workdir, self.share)
+
+    def checkpoint(self) -> Any:
+        """What submitit submits when SLURM takes the machine away: the same once more."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def submit(config: Config, workdir: str | Path, count: int, cluster: str, parameters: Sequence[str]) -> list[Any]:
+    """Submits the sweep of a study as `count` jobs; their handles.
+
+    `cluster` is "slurm", or "local" for processes on this machine; `parameters` are submitit's, as "name=value", among
+    them slurm_partition, timeout_min, gpus_per_node, cpus_per_task and mem_gb. Raises `ValueError` where submitit
+    is not installed or does not know a parameter, and what `sweep` raises for a study that cannot be run.
+    """
+    try:
+        from submitit import AutoExecutor
+    except ImportError:
+        raise ValueError('submitit is not installed; pip install "mskjax[slurm]"') from None
+    study, workdir = plain(config), Path(workdir)
+    prepare(study, workdir)
+    executor = AutoExecutor(folder=workdir / LOGS, cluster=cluster)
+    try:
+        executor.update_parameters(name="mskjax", **dict(map(_parameter, parameters)))
+    except (NameError, TypeError) as error:
+        raise ValueError(f"submitit does not take these parameters: {error}") from error
+    shares = [Share(rank, count) for rank in range(count)]
+    with executor.batch():
+        jobs = [executor.submit(Task(study, workdir, share)) for share in shares]
+    logging.info("submitted %d jobs, %s to %s; their logs are in %s", count, *_ends(jobs), workdir / LOGS)
+    return jobs
+
+
+def _ends(jobs: list[Any]) -> tuple[str, str]:
+    return jobs[0].job_id, jobs[-1].job_id
+
+
+def _parameter(text: str) -> tuple[str, int | str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"job parameter {text!r} is no name=value, such as timeout_min=600")
+    return name, int(value) if value.isdecimal() else value

@@ -1,0 +1,165 @@
+"""Training all cells of a study, on all devices of this process and on its share of several processes.
+
+STUDY/  config.json, provenance.json, pretexts/<name>/, cells/<name>/
+
+Cells that are done are skipped, those that were stopped go on from their checkpoints, and those that another process
+trains are left to it. One compiled step serves all cells, each of them on one device.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from mskjax import tasks
+from mskjax.data.dataset import Dataset, read_dataset
+from mskjax.files import require_folder
+from mskjax.study import starts
+from mskjax.study.cell_run import CellRun, judge, read_failure
+from mskjax.study.data_efficiency import (
+    PRETEXTS,
+    Cell,
+    Config,
+    checked,
+    plan,
+    pretext_config,
+    pretext_split,
+    pretexts,
+    run_config,
+)
+from mskjax.study.shares import WHOLE, Share
+from mskjax.study.sweep_progress import SweepProgress
+from mskjax.training import optim, provenance, sharding, signals
+from mskjax.training.examples import choose
+from mskjax.training.folder import is_done
+from mskjax.training.loop import fit
+from mskjax.training.run import check, load, train_run
+from mskjax.training.step import compile_steps
+
+WAIT_S = 10.0
+# What may change when a study goes on, beside what may change in a run: further cells, and all that concerns results.
+FREE = ("inits", "sizes", "draws", "seeds", "missing_weights", "keep", "observers", "alpha", "bootstrap_samples")
+FREE += ("leave_out",)
+
+
+def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str, str]:
+    """Trains the cells of `config` (as of configs/data_efficiency.py) in `workdir`; the failed ones, with why.
+
+    Raises `ValueError` or `OSError` where the study cannot be run as asked, among them a folder of another study, and
+    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once all cells under way are saved.
+    """
+    workdir = Path(workdir)
+    study, dataset, cells = prepare(config, workdir)
+    configs = {cell.name: run_config(study, cell) for cell in cells}
+    mine = [cell for cell in share.of(cells) if not is_done(workdir / "cells" / cell.name, configs[cell.name])]
+    failed = {cell.name: why for cell in mine if (why := read_failure(workdir / "cells" / cell.name))}
+    mine = [cell for cell in mine if cell.name not in failed]
+    logging.info("%d cells, of which %d are to be trained here", len(cells), len(mine))
+    record(workdir, study, dataset)
+    if mine:
+        for name in share.of(pretexts(study)):
+            train_pretext(study, name, dataset, workdir)
+        with SweepProgress(mine, study["epochs"]) as progress, signals.caught() as caught:
+            _train(study, dataset, mine, configs, workdir, progress, caught)
+        failed |= progress.failed
+    return failed
+
+
+def prepare(config: Config, workdir: Path) -> tuple[dict[str, Any], Dataset, list[Cell]]:
+    """A study that can be run in `workdir`: its config, without initialisations to be skipped, its dataset and plan.
+
+    Nothing is written. Raises `ValueError` or `OSError` where it cannot.
+    """
+    study = checked(config)
+    check({**study, "learning_rate": 1.0})
+    require_folder(workdir)
+    dataset = read_dataset(study["dataset"])
+    if (workdir / "config.json").is_file():
+        provenance.check_config(workdir, study, free=(*provenance.FREE, *FREE))
+        provenance.check_dataset(workdir, dataset.manifest["sha256"])
+    study["inits"] = [init for init in study["inits"] if init not in starts.missing(study)]
+    return study, dataset, plan(dataset.cases, study)
+
+
+def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
+    """Writes what the study is made from."""
+    origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
+    provenance.record(workdir, study, origin, None, step=int((workdir / "config.json").is_file()))
+
+
+def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir: Path) -> None:
+    """Trains a pretext, on all devices, or waits until another process has."""
+    config, folder = pretext_config(study, name), workdir / PRETEXTS / name
+    while not is_done(folder, config):
+        mesh = sharding.make_mesh(config["devices"], config["batch_size"])
+        cohort = dataset.without_test()
+        train, validation = pretext_split(dataset.cases, study)
+        rows = choose(_rows(cohort, train), _rows(cohort, validation), config["batch_size"])
+        logging.info("pretext %s", name)
+        try:
+            train_run(folder, config, rows, load(cohort, config["image_size"], mesh), dataset.manifest, mesh)
+        except BlockingIOError:
+            logging.info("pretext %s is being trained by another process, which is waited for", name)
+            time.sleep(WAIT_S)
+
+
+def _train(
+    study: Mapping[str, Any],
+    dataset: Dataset,
+    cells: Sequence[Cell],
+    configs: Mapping[str, dict[str, Any]],
+    workdir: Path,
+    progress: SweepProgress,
+    caught: signals.Caught,
+) -> None:
+    """Trains cells: first those that can start, then those whose pretext another process may still be training."""
+    cohort, size = dataset.without_test(), study["batch_size"]
+    mesh = sharding.make_lanes(study["devices"], len(cells))
+    task, optimizer, arrays = tasks.build(study["task"]), optim.adam(), load(cohort, study["image_size"], mesh)
+    steps, expert = compile_steps(task, optimizer, mesh), judge(dataset, task, study["image_size"], size)
+    batches = max(-(-len(cell.validation_cases) // size) for cell in cells)
+    origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
+
+    def run(cell: Cell) -> CellRun:
+        rows = choose(_rows(cohort, cell.train_cases), _rows(cohort, cell.validation_cases), size, batches)
+        folder, config = workdir / "cells" / cell.name, configs[cell.name]
+        hooks = {"judge": expert, "keep": study["keep"], "progress": progress}
+        return CellRun(folder, config, origin, rows, task, optimizer, base=workdir, **hooks)
+
+    ready = [cell for cell in cells if _has_start(study, cell, workdir)]
+    fit(steps, arrays, _entered(map(run, ready)), mesh, caught)
+    waiting = [cell for cell in cells if cell not in ready]
+    for name in dict.fromkeys(_pretext(study, cell) for cell in waiting):
+        train_pretext(study, name, dataset, workdir)
+    fit(steps, arrays, _entered(map(run, waiting)), mesh, caught)
+
+
+def _entered(runs: Iterable[CellRun]) -> Iterator[CellRun]:
+    """The runs whose folders are free, each kept to this process from the moment that it is asked for."""
+    for run in runs:
+        try:
+            run.__enter__()
+        except BlockingIOError:
+            logging.info("%s is being trained by another process", run.workdir.name)
+            continue
+        yield run
+
+
+def _pretext(study: Mapping[str, Any], cell: Cell) -> str:
+    """The name of the pretext that a cell starts from, "" for none."""
+    folder, _, name = study["starts"][cell.init]["init_from"].partition("/")
+    return name if folder == PRETEXTS else ""
+
+
+def _has_start(study: Mapping[str, Any], cell: Cell, workdir: Path) -> bool:
+    name = _pretext(study, cell)
+    return not name or (workdir / PRETEXTS / name / "DONE").is_file()
+
+
+def _rows(dataset: Dataset, cases: Sequence[str]) -> np.ndarray:
+    """The rows of cases in a dataset, in the order of the cases."""
+    places = {str(case_id): row for row, case_id in enumerate(dataset.slices.case_id)}
+    return np.array([places[case] for case in cases], np.int32)
