@@ -64,6 +64,7 @@ dd { margin: 0; max-width: 46rem; }
   figure.plot > img { min-width: 44rem; }
   .pictures figure.plot > img { min-width: 0; }
   th, td { padding: .25rem .3rem; font-size: .75rem; }
+  td small { white-space: normal; }
   th:first-child, td:first-child, table.facts td:first-child { white-space: normal; }
 }
 @media print {

@@ -84,6 +84,6 @@ class StudyFindings:
         """The headline's rows by `DUNNETT` or `BOOTSTRAP`, as the tables list them."""
         return [row for row in self.headline.to_dict("records") if row["method"] == method]
 
-    def smallest_sizes(self) -> dict[str, int | None]:
-        """The smallest n that is enough for each initialisation by Dunnett's test; None where none is."""
-        return {row["init"]: None if pd.isna(row["n"]) else int(row["n"]) for row in self.headline_by(DUNNETT)}
+    def smallest_sizes(self, method: str = DUNNETT) -> dict[str, int | None]:
+        """The smallest n that is enough for each initialisation by one of the methods; None where none is."""
+        return {row["init"]: None if pd.isna(row["n"]) else int(row["n"]) for row in self.headline_by(method)}

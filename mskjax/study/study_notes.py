@@ -7,7 +7,7 @@ from mskjax.study import plates
 from mskjax.study.case_scores import of_networks
 from mskjax.study.report import HOW_TO_READ as OF_METRICS
 from mskjax.study.report import number
-from mskjax.study.study_findings import StudyFindings
+from mskjax.study.study_findings import BOOTSTRAP, StudyFindings
 
 HOW_TO_READ = {
     "Outlines that are enough": "The smallest number of training outlines such that neither it nor any larger number "
@@ -30,7 +30,7 @@ HOW_TO_READ = {
 
 
 def answer(findings: StudyFindings) -> list[str]:
-    """One or two sentences: how many outlines are enough for each initialisation."""
+    """Up to three sentences: how many outlines are enough for each initialisation, and where the bootstrap differs."""
     if not findings.readers:
         return [_without_readers(findings)]
     enough: dict[int, list[str]] = {}
@@ -39,17 +39,18 @@ def answer(findings: StudyFindings) -> list[str]:
         enough.setdefault(n, []).append(init) if n else never.append(init)
     largest = max(findings.sizes)
     if not enough:
-        return [f"No start of training is shown to be enough with up to {largest} outlines."]
+        nothing = f"No start of training is shown to be enough with up to {largest} outlines (Dunnett's test)."
+        return [nothing, *_resampled(findings)]
     first, *later = sorted(enough)
-    sentences = [
+    sentence = (
         f"With networks that start from {_listed(_names(enough[first]))}, {counted(first, 'training outline')} "
         f"{'is' if first == 1 else 'are'} enough: neither with so many nor with any larger number that was "
         f"tried are Dice or RMS-DTA significantly worse than the readers' (Dunnett's test, p < {findings.alpha:g}). "
         "That is no proof of being as good."
-    ]
-    others = [f"{_listed(_names(enough[n]))} {_need(enough[n])} {n}" for n in later]
+    )
+    others = [f"{_listed(_names(enough[n]))} {'needs' if len(enough[n]) == 1 else 'need'} {n}" for n in later]
     others += [f"for {_listed(_names(never))} not even {largest} are shown to be enough"] if never else []
-    return [*sentences, _sentence("; ".join(others))] if others else sentences
+    return [sentence, *([_sentence("; ".join(others))] if others else []), *_resampled(findings)]
 
 
 def notes(findings: StudyFindings) -> list[tuple[str, str]]:
@@ -109,6 +110,15 @@ def _without_readers(findings: StudyFindings) -> str:
     return f"The best networks reach a mean Dice of {' and '.join(parts)}. There are no readers to compare them with."
 
 
+def _resampled(findings: StudyFindings) -> list[str]:
+    """Where the bootstrap over patients gives another number than Dunnett's test."""
+    sizes, largest = findings.smallest_sizes(), max(findings.sizes)
+    others = {init: n for init, n in findings.smallest_sizes(BOOTSTRAP).items() if n != sizes.get(init)}
+    told = [f"{_names([init])[0]} {n or f'more than {largest}'}" for init, n in others.items()]
+    why = "By a bootstrap over patients, which does not take predictions as independent, the number is another:"
+    return [f"{why} {_listed(told)}."] if told else []
+
+
 def _non_finite(findings: StudyFindings) -> dict[str, int]:
     networks = of_networks(findings.cases)
     distances, densities = (networks[name].to_numpy(float) for name in ("rms_dta_cm", "smd_hu"))
@@ -126,10 +136,6 @@ def _names(inits: list[str]) -> list[str]:
 def _listed(words: list[str]) -> str:
     """Words as a sentence lists them: a, b and c; empty for none."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-def _need(inits: list[str]) -> str:
-    return "needs" if len(inits) == 1 else "need"
 
 
 def _sentence(text: str) -> str:

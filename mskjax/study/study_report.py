@@ -1,7 +1,5 @@
 """The report of a data-efficiency study: one HTML file, the answer first, then the paper's figures and tables."""
 
-from collections.abc import Callable
-
 from mskjax.data.splits import counted
 from mskjax.study import page, plates, study_notes, study_tables
 from mskjax.study.plates import Plate
@@ -13,6 +11,8 @@ BESIDE = (
     f"{plates.CAPTIONS}."
 )
 
+Figures = dict[str, Plate]  # by their names
+
 
 def render(findings: StudyFindings) -> str:
     """The report as HTML."""
@@ -20,10 +20,6 @@ def render(findings: StudyFindings) -> str:
     sections = (_opening, _curves, _table_1, _muscle, _agreement, _readers, _training, _appendices, _closing)
     parts = [part for section in sections for part in section(findings, figures)]
     return page.page(f"{findings.study}: how many outlines are enough?", parts)
-
-
-Figures = dict[str, Plate]
-Section = Callable[[StudyFindings, Figures], list[str]]
 
 
 def _opening(findings: StudyFindings, figures: Figures) -> list[str]:

@@ -74,15 +74,20 @@ def test_the_answer_comes_first_and_everything_in_its_order(whole):
 
 
 def test_the_answer_names_each_initialisation(whole):
-    first, second = study_notes.answer(whole)
+    first, second, third = study_notes.answer(whole)
     assert first.startswith("With networks that start from segmentation, 5 training outlines are enough:")
     assert "(Dunnett's test, p < 0.001)" in first
     assert second == "Jigsaw needs 20; for random not even 20 are shown to be enough."
+    assert third.endswith("which does not take predictions as independent, the number is another: segmentation 20.")
     none = dataclasses.replace(whole, headline=headline(random=(None, None, ""), jigsaw=(None, 20, "")))
-    assert study_notes.answer(none) == ["No start of training is shown to be enough with up to 20 outlines."]
-    both = dataclasses.replace(whole, headline=headline(random=(20, None, ""), jigsaw=(20, 20, "")))
-    assert len(study_notes.answer(both)) == 1
-    assert "start from random and jigsaw, 20 training outlines" in study_notes.answer(both)[0]
+    first, second = study_notes.answer(none)
+    assert first == "No start of training is shown to be enough with up to 20 outlines (Dunnett's test)."
+    assert second.endswith(": jigsaw 20.")
+    both = dataclasses.replace(whole, headline=headline(random=(20, 20, ""), jigsaw=(20, 20, "")))
+    (only,) = study_notes.answer(both)
+    assert "start from random and jigsaw, 20 training outlines" in only
+    never = dataclasses.replace(whole, headline=headline(random=(20, None, ""), jigsaw=(20, 20, "")))
+    assert study_notes.answer(never)[1].endswith(": random more than 20.")
 
 
 def test_the_headline_stands_beside_the_bootstraps(whole):
