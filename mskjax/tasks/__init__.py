@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from mskjax import models
 from mskjax.data.augment import Augmentation
+from mskjax.models.jigsaw import JigsawResNet
 from mskjax.tasks.jigsaw import Jigsaw
 from mskjax.tasks.reconstruction import Reconstruction
 from mskjax.tasks.segmentation import Segmentation
@@ -34,7 +35,11 @@ def build(config: Mapping[str, Any]) -> Any:
     _check_fields("augmentation", fields["augmentation"], {field.name for field in dataclasses.fields(Augmentation)})
     augmentation = Augmentation(**fields.pop("augmentation"))
     freeze = tuple(fields.pop("freeze"))
-    return TASKS[name](module=build_module(fields.pop("model")), augmentation=augmentation, freeze=freeze, **fields)
+    model = fields.pop("model")
+    module: Any = build_module(model)
+    if (name == "jigsaw") != isinstance(module, JigsawResNet):
+        raise ValueError(f"task {name} does not take the network {model['name']}; jigsaw_resnet101 belongs to jigsaw")
+    return TASKS[name](module=module, augmentation=augmentation, freeze=freeze, **fields)
 
 
 def build_module(config: Mapping[str, Any]) -> Any:

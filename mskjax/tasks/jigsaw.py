@@ -34,7 +34,7 @@ class Jigsaw:
 
     The network has one class for each permutation, which `criterion` and `permutation_seed` choose
     (`select_permutations`). `resize` and `tile_size` are in pixels; the cells of the grid have resize // 3. `freeze`
-    holds regexes as of `Segmentation`. Raises `ValueError` for tiles larger than cells and for another network.
+    holds regexes as of `Segmentation`. Raises `ValueError` for tiles larger than cells.
     """
 
     module: JigsawResNet
@@ -53,11 +53,8 @@ class Jigsaw:
                 f"tiles of tile_size={self.tile_size} pixels do not fit into the cells of {self.resize // GRID} that a "
                 f"slice of resize={self.resize} has; use a tile_size of 1 to {self.resize // GRID}, or a larger resize"
             )
-        if not isinstance(self.module, JigsawResNet) or self.module.num_classes is None:
-            raise ValueError(
-                "jigsaw takes the network jigsaw_resnet101 with a head; set model.name to it and model.num_classes to "
-                "the number of permutations"
-            )
+        if self.module.num_classes is None:
+            raise ValueError("jigsaw takes a network with a head; set model.num_classes to the number of permutations")
         _ = self.permutations  # refuses what cannot be selected, and fills the cache
 
     @property
