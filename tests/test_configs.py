@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from absl.flags import IllegalFlagValueError
 
-from configs import segmentation, strings
+from configs import jigsaw, reconstruction, segmentation, shared, strings
 from launch import main
 from mskjax import models, tasks
 
@@ -42,6 +42,48 @@ def test_study_a(init, rate):
     assert bool(config.init_from) == (init != "random")
     task = tasks.build(config.task.to_dict())
     assert task.module == models.build("fcn_resnet101", num_classes=1)
+
+
+@pytest.mark.parametrize(("config", "rate"), [(reconstruction, 3e-3), (jigsaw, 3e-4)])
+def test_pretexts_of_study_a(config, rate):
+    """Section A's row of pretexts: Adam 3e-3 and 3e-4, batch 8, stopped as in fine-tuning; nothing pretrained."""
+    pretext, target = config.get_config(), segmentation.get_config()
+    assert (pretext.learning_rate, pretext.batch_size, pretext.init_from, pretext.fresh) == (rate, 8, "", ())
+    for name in ("image_size", "epochs", "patience", "seed", "devices", "checkpoint_minutes"):
+        assert pretext[name] == target[name], name
+    for name in ("augmentation", "window_hu", "level_hu"):
+        assert pretext.task[name] == target.task[name], name
+    assert set(pretext) == set(target)
+
+
+def test_the_pretexts_networks_and_tiles_are_those_of_study_a():
+    """Section A's row of jigsaw: 256 to 255, tiles of 64 in cells of 85, 4096 units, 50 permutations."""
+    task = tasks.build(reconstruction.get_config().task.to_dict())
+    assert task.module == models.build("fcn_resnet101", num_classes=3)
+    task = tasks.build(jigsaw.get_config().task.to_dict())
+    assert task.module == models.build("jigsaw_resnet101", num_classes=50, hidden=4096)
+    assert (task.resize, task.resize // 3, task.tile_size, task.criterion) == (256, 85, 64, "minimum")
+    assert task.permutations.shape == (50, 9)
+
+
+@pytest.mark.parametrize("config", [segmentation, reconstruction, jigsaw])
+@pytest.mark.parametrize("text", ["network=small", "smoke"])
+def test_small_networks_fit_each_other(config, text):
+    """A pretext of a small network serves a small segmenter."""
+    network = config.get_config(text).task.model
+    size = shared.NETWORKS[text.rpartition("=")[2]]
+    assert {name: network[name] for name in size} == size
+    tasks.build(config.get_config(text).task.to_dict())
+
+
+@pytest.mark.parametrize("config", [segmentation, reconstruction, jigsaw])
+def test_a_task_takes_what_its_network_computes_in(config):
+    assert config.task({**shared.NETWORKS["small"], "dtype": "bfloat16"})["model"]["dtype"] == "bfloat16"
+
+
+def test_configs_share_no_dict_that_one_could_change():
+    segmentation.task(shared.NETWORKS["small"])["augmentation"]["flip"] = 0
+    assert jigsaw.task(shared.NETWORKS["small"])["augmentation"]["flip"] == 0.5
 
 
 def test_configs_are_locked():
