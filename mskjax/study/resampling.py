@@ -23,7 +23,7 @@ def sample_of(rows: pd.DataFrame, metric: str, patients: Patients) -> Sample:
     values, case_ids = rows[metric].to_numpy(float), rows["case_id"].to_numpy(str)
     if patients is None:
         return values, case_ids
-    known = dict(patients)
+    known = pd.Series(dict(patients), dtype=object).dropna().to_dict()
     if lacking := sorted(set(case_ids) - set(known)):
         raise ValueError(f"no patient is known of case {str(lacking[0])!r}; give the patient of every scored case")
     return values, np.array([str(known[case]) for case in case_ids], dtype=str)

@@ -97,8 +97,7 @@ def holm(p: Values) -> Values:
     from statsmodels.stats.multitest import multipletests  # takes a second to import
 
     corrected, known = np.full(len(p), np.nan), ~np.isnan(p)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
+    corrected[known] = multipletests(p[known], method="holm")[1]
     return corrected
 
 

@@ -52,6 +52,15 @@ def test_correlations_of_shrout_and_fleiss():
     assert found.f_p == pytest.approx(0.00013, abs=1e-5)
 
 
+def test_interval_of_agreement_without_differences_between_raters():
+    """Then all 15 degrees of freedom of the error hold, and the tabled F(5, 15) and F(15, 5) close the formula."""
+    found = icc(RATINGS - RATINGS.mean(axis=0))
+    subjects, error = 11.2417, 1.0194  # mean squares that Shrout and Fleiss print as 11.24 and 1.02
+    high, low, weight = 3.576, 6.428, 4 - 1 - 4 / 6
+    assert found.icc_2_1_low == pytest.approx((subjects - high * error) / (subjects + weight * high * error), abs=1e-3)
+    assert found.icc_2_1_high == pytest.approx((low * subjects - error) / (low * subjects + weight * error), abs=1e-3)
+
+
 def test_a_constant_offset_spoils_agreement_but_not_consistency():
     values = np.array([80.0, 100.0, 120.0, 160.0])
     found = icc(np.stack([values + 10, values], axis=1))

@@ -62,6 +62,14 @@ def test_file_has_inf_for_far_and_nothing_for_no_density(written):
     ]
 
 
+def test_blanks_around_fields_and_the_mark_of_spreadsheets_are_no_part_of_a_name(written):
+    text = written.read_text().replace("random,", "random ,").replace(",NA,", ", NA,")
+    written.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    cases = read_cases(written)
+    assert cases["init"].tolist() == ["random", OBSERVERS]
+    assert cases["reader"].tolist() == ["", "NA"]
+
+
 def test_networks_and_readers_are_told_apart(written):
     cases = read_cases(written)
     assert of_networks(cases)["init"].tolist() == ["random"]

@@ -81,7 +81,7 @@ def test_published_table_2_finds_fault_with_the_density_of_random_networks_at_5_
         ([(5, 0.5, 0.5), (10, 0.5, 0.5)], 5, ""),
         ([(5, 1e-4, 0.5), (10, 0.5, 0.5)], 10, "n = 5 is worse in Dice"),
         ([(5, 0.5, 0.5), (10, 0.5, 1e-4), (25, 0.5, 0.5)], 25, "n = 10 is worse in RMS-DTA"),
-        ([(25, 0.5, 0.5), (5, 1e-4, 1e-4), (10, 0.5, 0.5)], 10, "n = 5 is worse in Dice and RMS-DTA"),
+        ([(25, 0.5, 0.5), (10, 0.5, 0.5), (5, 1e-4, 1e-4)], 10, "n = 5 is worse in Dice and RMS-DTA"),
         ([(5, 0.001, 0.001)], 5, ""),
         ([(5, np.nan, 0.5), (10, 0.5, 0.5)], 10, "n = 5 is untested in Dice"),
     ],
@@ -93,6 +93,15 @@ def test_smallest_n_from_which_on_nothing_is_worse(points, expected, reason):
 @pytest.mark.parametrize("points", [[(5, 0.5, 0.5), (10, 1e-4, 0.5)], [(5, 0.5, 0.5), (10, 0.5, np.nan)]])
 def test_no_n_is_enough_where_the_largest_is_worse_or_untested(points):
     assert pd.isna(answer(points)[0])
+
+
+def test_what_is_not_finite_is_counted_at_the_answer_or_else_at_the_largest_n():
+    counted = {5: 1, 10: 2, 25: 4}  # in each of the two metrics
+    enough, never = frame([(5, 1e-4, 0.5), (10, 0.5, 0.5), (25, 0.5, 0.5)]), frame([(5, 0.5, 0.5), (25, 1e-4, 0.5)])
+    for table, expected in ((enough, 2 * 2), (never, 2 * 4)):
+        found = headline(table.assign(non_finite=table["n"].map(counted)))
+        assert found["non_finite"].tolist() == [expected]
+        assert found[["smallest_n", "largest_n"]].to_numpy().tolist() == [[5, 25]]
 
 
 def test_alpha_decides():

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from score_rows import network
 
@@ -72,3 +73,5 @@ def test_cases_stand_for_patients_unless_said():
     assert people.tolist() == ["ann", "ann"]
     with pytest.raises(ValueError, match="no patient is known of case 'c1'"):
         sample_of(cases, "dice", {"c0": "ann"})
+    with pytest.raises(ValueError, match="no patient is known of case 'c0'"):
+        sample_of(cases, "dice", pd.Series({"c0": np.nan, "c1": "ann"}))

@@ -4,6 +4,7 @@ import pytest
 from score_rows import network, reader, study
 
 from mskjax.study import tables
+from mskjax.study.resampling import bootstrap_differences
 from mskjax.study.statistics import holm
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, -0.015, 0.015, 0.005])
@@ -66,10 +67,21 @@ def test_missed_muscles_are_counted_and_leave_the_mean(table_1):
     assert row["mean"] == pytest.approx(0.8 + SPREAD[2:].mean())
 
 
-def test_holm_corrects_the_single_p_over_the_groups_of_one_metric(table_1):
-    for _, own in table_1.groupby("metric"):
-        assert own["p_holm"].to_numpy() == pytest.approx(holm(own["p_single"].to_numpy()))
-        assert (own["p"] >= own["p_single"]).all()
+def test_holm_corrects_the_single_p_over_the_groups_of_one_metric():
+    parts = [network("random", n, dice=0.9 + SPREAD + more) for n, more in ((5, 0.005), (10, 0.012), (25, 0.02))]
+    own = tables.table_1(study(*READERS, *parts)).iloc[:3]
+    assert (own["p"] > 1.01 * own["p_single"]).all()
+    first, second, third = own["p_single"]
+    assert own["p_holm"].tolist() == pytest.approx([first, 2 * second, 3 * third]), "the third is the smallest"
+
+
+def test_intervals_hold_95_percent_of_the_bootstrap():
+    people = np.array([f"c{i}" for i in range(8)])
+    groups, control = [(0.98 + SPREAD, people)], (0.9 + SPREAD[::-1], people)
+    altered = study(network("jigsaw", 25, dice=groups[0][0]), reader("A", dice=control[0]))
+    row = point(tables.table_1(altered, samples=500, seed=7), "dice", "jigsaw", 25)
+    low, high = np.quantile(bootstrap_differences(groups, control, 500, 7), [0.025, 0.975])
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
 
 
 def test_outcomes_follow_alpha(cases):
@@ -148,6 +160,7 @@ def test_appendix_d_ranks_against_the_largest_n_of_the_same_initialisation():
         ["random", 10, 50],
         ["jigsaw", 5, 10],
     ]
+    assert tables.appendix_c(cases)["n"].tolist() == [5, 10], "both n that two initialisations share"
     assert table["rank_biserial"].tolist() == [1, 0, 0]
     assert table["u"].tolist() == [64, 32, 32]
     assert table["p_holm"].to_numpy() == pytest.approx(holm(table["p"].to_numpy()))
