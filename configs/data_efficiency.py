@@ -59,7 +59,7 @@ def get_config(text: str | None = None) -> ConfigDict:
             "devices": 0,  # each trains its own cells; 0: all
             "observers": "",  # a CSV of readers' masks: case_id, reader, mask
             "alpha": 0.001,
-            "bootstrap_samples": 2000,
+            "bootstrap_samples": 20000,
             "leave_out": ("random:5",),  # points that figures 4 and 5a leave out, as in the paper
         }
     ).lock()

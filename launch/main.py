@@ -16,8 +16,8 @@ def run(main: Callable[[], int | None]) -> None:
     """
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
-    # At the information level jax reports each accelerator that the machine lacks, highdicom the UIDs that it copies.
-    for chatty in ("jax", "highdicom", "pydicom"):
+    # At the information level jax reports each accelerator that is absent, others what they copy and which glyphs.
+    for chatty in ("jax", "highdicom", "pydicom", "fontTools"):
         standard_logging.getLogger(chatty).setLevel(standard_logging.WARNING)
     try:
         app.run(lambda arguments: sys.exit(_guarded(main, arguments[1:])), flags_parser=_parse)

@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float32, Int16
 
 from mskjax.data import batches
 from mskjax.data.dataset import Dataset, Slices
-from mskjax.files import atomic_path, remove
+from mskjax.files import atomic_path, read_json, remove
+from mskjax.study.evaluation_folder import write_table
 from mskjax.study.prediction import THRESHOLD
-from mskjax.study.summary import score
+from mskjax.study.summary import EDITION, score
 from mskjax.study.sweep_progress import SweepProgress
 from mskjax.training.folder import RunFolder
 from mskjax.training.start import BEST
@@ -84,11 +85,15 @@ class CellRun(RunFolder):
         """Writes masks and scores of the test slices and, where they are to be kept, the best weights."""
         masks = self._judge.masks({"params": state.selection.best_params, **state.selection.best_model_state})
         write_masks(self.workdir / PREDICTIONS, self._judge.slices, masks)
-        write_scores(self.workdir / SCORES, self._judge.slices, masks)
+        write_table(self.workdir / SCORES, score_masks(self._judge.slices, masks))
         if self._keep == "weights":
             self.write_best(state)
         else:
             remove(self.workdir / BEST.parent)  # of a former interruption
+
+    def outcome(self, state: TrainState) -> dict[str, Any]:
+        """What is told of a cell's end, with the edition of its scores."""
+        return {**super().outcome(state), "edition": EDITION}
 
     def finish(self, state: TrainState) -> None:
         """Ends the cell, whose checkpoints are then of no more use."""
@@ -129,11 +134,27 @@ def read_masks(path: Path) -> dict[str, Bool[np.ndarray, "_ _"]]:
         }
 
 
-def write_scores(path: Path, slices: Slices, masks: list[Bool[np.ndarray, "_ _"]]) -> None:
-    """Writes the scores of masks against the reference, a row a slice."""
+def read_scores(folder: Path, dataset: Dataset) -> pd.DataFrame:
+    """The scores of a finished cell, a row a slice; made anew from its masks where an earlier edition made them.
+
+    Raises `ValueError` where the file is not whole.
+    """
+    edition = read_json(folder / "DONE").get("edition")
+    if edition != EDITION:
+        slices, masks = dataset.slices.select(dataset.rows("test")), read_masks(folder / PREDICTIONS)
+        return score_masks(slices, [masks[str(case_id)] for case_id in slices.case_id])
+    table = pd.read_csv(
+        folder / SCORES, dtype={"case_id": str}, keep_default_na=False, na_values={name: [""] for name in SCORED[1:]}
+    )
+    if list(table.columns) != list(SCORED) or len(table) != len(dataset.rows("test")):
+        raise ValueError(f"{folder / SCORES} is not whole; delete {folder} and train the cell again")
+    return table
+
+
+def score_masks(slices: Slices, masks: list[Bool[np.ndarray, "_ _"]]) -> pd.DataFrame:
+    """The scores of masks against the reference, a row a slice."""
     rows = []
     for i, mask in enumerate(masks):
         image_hu, reference, spacing_mm = slices.case(i)
-        rows.append({"case_id": slices.case_id[i], **score(image_hu, mask, reference, spacing_mm)})
-    with atomic_path(path) as written:
-        pd.DataFrame(rows)[list(SCORED)].to_csv(written, index=False, lineterminator="\n", encoding="utf-8")
+        rows.append({"case_id": str(slices.case_id[i]), **score(image_hu, mask, reference, spacing_mm)})
+    return pd.DataFrame(rows, columns=pd.Index(SCORED))

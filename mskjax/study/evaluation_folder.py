@@ -64,9 +64,9 @@ def is_current(output: Path, made_from: dict[str, Any]) -> bool:
 def write(output: Path, cases: pd.DataFrame, findings: report.Findings, made_from: dict[str, Any]) -> None:
     """Writes the folder, replacing what an earlier evaluation left in it and nothing else."""
     remove(output / "summary.json")
-    _write_table(output / "cases.csv", cases)
+    write_table(output / "cases.csv", cases)
     rows = [{"metric": name, "unit": UNITS[name], **asdict(row)} for name, row in findings.summary.items()]
-    _write_table(output / "summary.csv", pd.DataFrame(rows))
+    write_table(output / "summary.csv", pd.DataFrame(rows))
     with atomic_path(output / "overlays") as written:
         written.mkdir()
         for rank, (case_id, picture) in enumerate(zip(findings.cases["case_id"], findings.pictures, strict=True), 1):
@@ -93,7 +93,8 @@ def answer(output: Path) -> str:
     return "\n".join([*lines, f"report: {output / 'report.html'}"])
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a table as CSV, whole or not at all."""
     with atomic_path(path) as written:
         table.to_csv(written, index=False, lineterminator="\n", encoding="utf-8")
 

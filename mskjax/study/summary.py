@@ -15,6 +15,8 @@ from jaxtyping import Float, Int16, Shaped
 
 from mskjax import measure
 
+# To be raised when a score changes, so that those of a study's masks are made anew.
+EDITION = 1
 BONE_REMOVAL = "2-D"  # a dataset holds single slices
 CASE_COLUMNS = (
     "case_id",

@@ -69,7 +69,7 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
 
 
 def prepare(config: Config, workdir: Path) -> tuple[dict[str, Any], Dataset, list[Cell]]:
-    """A study that can be run in `workdir`: its config, without initialisations to be skipped, its dataset and plan.
+    """A study that can be run in `workdir`: its config, its dataset, and its cells but for weights that may be missing.
 
     Nothing is written. Raises `ValueError` or `OSError` where it cannot.
     """
@@ -80,8 +80,10 @@ def prepare(config: Config, workdir: Path) -> tuple[dict[str, Any], Dataset, lis
     if (workdir / "config.json").is_file():
         provenance.check_config(workdir, study, free=(*provenance.FREE, *FREE))
         provenance.check_dataset(workdir, dataset.manifest["sha256"])
-    study["inits"] = [init for init in study["inits"] if init not in starts.missing(study)]
-    return study, dataset, plan(dataset.cases, study)
+    lacking = starts.missing(study)
+    for init, command in lacking.items():
+        logging.warning("initialisation %s is left out, as its weights are missing; what gets them: %s", init, command)
+    return study, dataset, plan(dataset.cases, {**study, "inits": [i for i in study["inits"] if i not in lacking]})
 
 
 def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:

@@ -52,11 +52,13 @@ def weight_file(path: str | Path) -> Path:
             f"{path} holds no weights of a run (no {BEST}), which are written when a run ends, or is stopped after a "
             "validation; start it, or go on with it, by launch.train"
         )
-    name = file.stem if file.stem in models.NETWORKS else "MODEL"
-    raise FileNotFoundError(
-        f"weight file {path} is missing; make it with: "
-        f"python -m launch.convert --model={name} --download --output={path}"
-    )
+    raise FileNotFoundError(f"weight file {path} is missing; make it with: {weight_command(path)}")
+
+
+def weight_command(path: str | Path) -> str:
+    """The command that downloads and converts published weights to the file that `init_from` names."""
+    name = Path(path).stem if Path(path).stem in models.NETWORKS else "MODEL"
+    return f"python -m launch.convert --model={name} --download --output={path}"
 
 
 def weight_record(config: Mapping[str, Any]) -> dict[str, Any] | None:
