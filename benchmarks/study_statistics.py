@@ -38,7 +38,7 @@ def seconds() -> dict[str, float]:
         "appendix_c": lambda: tables.appendix_c(cases),
         "appendix_d": lambda: tables.appendix_d(cases),
         "agreement": lambda: agreement.agreement(cases),
-        "headline_of_20000_samples": lambda: headline.bootstrap_headline(cases),
+        "bootstrap_headline": lambda: headline.bootstrap_headline(cases),
     }
     found = {}
     for name, call in calls.items():

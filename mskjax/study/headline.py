@@ -20,6 +20,7 @@ from mskjax.study.tables import BETTER, outcome
 COLUMNS = ("method", "init", "n", "smallest_n", "largest_n", "alpha", "non_finite", "reason")
 _METRICS = {"dice": "Dice", "rms_dta_cm": "RMS-DTA"}
 _UNTESTED = "untested"
+_LEAST_ALPHA = 1e-4
 _WITH = {
     "random": "From random weights",
     "classification": "With ImageNet classification pretraining",
@@ -55,16 +56,17 @@ def headline(table_1: pd.DataFrame, alpha: float = 0.001) -> pd.DataFrame:
 
 
 def bootstrap_headline(
-    cases: pd.DataFrame, patients: Patients = None, alpha: float = 0.001, samples: int = 20_000, seed: int = 0
+    cases: pd.DataFrame, patients: Patients = None, alpha: float = 0.001, samples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """The smallest sufficient n of each initialisation by a bootstrap over patients, in the columns of `headline`.
 
     Worse is a difference of means from the readers' whose percentile interval of 1 - `alpha` lies wholly on the worse
-    side of 0; on either side of it are `alpha` / 2. Raises `ValueError` where `samples` are too few to tell.
+    side of 0; on either side of it are `alpha` / 2. So far out a percentile takes many samples: 20 / `alpha` are drawn
+    where `samples` are fewer. Raises `ValueError` for an `alpha` below 0.0001, which would take too many.
     """
-    if samples * alpha < 2:
-        least = math.ceil(2 / alpha)
-        raise ValueError(f"{samples} bootstrap samples cannot tell p below {alpha:g}; draw {least} or more")
+    if alpha < _LEAST_ALPHA:
+        raise ValueError(f"an alpha of {alpha:g} takes too many bootstrap samples; set {_LEAST_ALPHA:g} or more")
+    samples = max(samples, math.ceil(20 / alpha))
     verdicts, groups, readers = [], by_init_and_n(cases), of_readers(cases)
     for metric in _METRICS if groups else ():
         drawn = [sample_of(rows, metric, patients) for rows in groups.values()]
