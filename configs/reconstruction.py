@@ -2,7 +2,8 @@
 
 Section 2.2: "We trained a randomly initialised FCN-ResNet101 to reconstruct the CT slices in the original training set
 (N = 167) by minimizing the mean-squared error between the input image and the reconstructed slice." Figure A1 shows its
-curves. Learning rate, batch, epochs and validation are not given; they are this project's.
+curves. Learning rate, batch, epochs and validation are not given; they are this project's. The small network on 150
+phantom slices of 128 pixels: a validation loss of 0.89 after 1 epoch and 0.15 after 9 (their variance is 0.89).
 
     python -m launch.train --config=configs/reconstruction.py --config.dataset=DATASET --workdir=PRETEXT
     python -m launch.train --config=configs/segmentation.py --config.init_from=PRETEXT --config.learning_rate=3e-4 \

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array, lax
 from jaxtyping import Float, Int, Num
@@ -26,6 +27,7 @@ from mskjax.types import Key, Params
 # In the units of a window of 1: float32 rounding leaves 1e-7 in a constant tile, and one pixel of 64x64 that is 1 HU of
 # 400 brighter than the others makes 4e-5.
 CONSTANT_SD = 1e-5
+_cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class Jigsaw:
         _ = self.permutations  # refuses what cannot be selected, and fills the cache
 
     @property
-    def permutations(self) -> Int[Array, "k 9"]:
+    def permutations(self) -> Int[np.ndarray, "k 9"]:
         """The permutations, one a row: the row's number is the class, and place i of the puzzle holds tile row[i]."""
-        return jnp.asarray(select_permutations(self.module.num_classes, TILES, self.criterion, self.permutation_seed))
+        return select_permutations(self.module.num_classes, TILES, self.criterion, self.permutation_seed)
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
         """Fresh parameters and the network's other variables."""
@@ -81,11 +83,11 @@ class Jigsaw:
             params,
             model_state,
             self.tiles(image_hu, offsets),
-            self.permutations[labels][:, None],
+            jnp.asarray(self.permutations)[labels][:, None],
             key=dropout_key,
             freeze=self.freeze,
         )
-        return cross_entropy(outputs["logits"], labels[:, None]).mean(), (model_state, {})
+        return _cross_entropy(outputs["logits"], labels[:, None]).mean(), (model_state, {})
 
     def post_update(self, params: Params, model_state: State, step: Array) -> State:
         """The model state after an update of the parameters; unchanged here."""
@@ -103,7 +105,7 @@ class Jigsaw:
         logits = network.evaluate(self.module, params, model_state, tiles, every)["logits"]
         labels = jnp.broadcast_to(jnp.arange(len(permutations)), every.shape[:2])
         return {
-            "loss": cross_entropy(logits, labels).mean(1),
+            "loss": _cross_entropy(logits, labels).mean(1),
             "accuracy": (logits.argmax(-1) == labels).mean(1),
             "chance": jnp.full(count, 1 / len(permutations)),
         }
@@ -156,8 +158,3 @@ def standardise(tiles: Float[Array, "b n h w"]) -> Float[Array, "b n h w"]:
     tiles = tiles - tiles.mean((2, 3), keepdims=True)
     sd = jnp.sqrt(jnp.square(tiles).mean((2, 3), keepdims=True))
     return jnp.where(sd > CONSTANT_SD, tiles / jnp.maximum(sd, CONSTANT_SD), 0)
-
-
-def cross_entropy(logits: Float[Array, "b p k"], labels: Int[Array, "b p"]) -> Float[Array, "b p"]:
-    """The cross-entropy of each puzzle in nats: -log of the probability that its own permutation is given."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)

@@ -203,22 +203,14 @@ def test_bfloat16_computes_in_it_and_keeps_the_rest_in_float32(batch):
     assert {value.shape for value in values.values()} == {(4,)}
 
 
-def test_two_devices_draw_the_puzzles_of_one(batch):
-    """The loss of a network that is one random product of tiles and permutation."""
-
-    class Product(JigsawResNet):
-        @nn.compact
-        def __call__(self, tiles, permutations, *, train=False):
-            kernel = jax.random.normal(jax.random.key(0), (*tiles.shape[1:], self.num_classes))
-            logits = jnp.einsum("bnhwc,nhwck,bpn->bpk", tiles, kernel, permutations.astype(float))
-            return {"logits": logits / 100}
-
-    task = Jigsaw(Product((1, 1, 1, 1), num_classes=5), Augmentation(), resize=48, tile_size=12)
+def test_two_devices_draw_and_cut_the_tiles_of_one(batch):
+    task = small(resize=48, tile_size=12)
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
-    loss = quick(lambda batch: task.loss({}, {}, batch, jax.random.key(0))[0])
-    one, two = (loss(b) for b in (batch, jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))))
-    assert one > 0.1
-    np.testing.assert_allclose(one, two, rtol=1e-4)
+    tiles = quick(lambda image_hu: task.tiles(image_hu, task._draw(jax.random.key(0), 4)[0]))
+    one = tiles(batch["image_hu"])
+    two = tiles(jax.device_put(batch["image_hu"], NamedSharding(mesh, PartitionSpec("data"))))
+    assert len(two.sharding.device_set) == 2
+    np.testing.assert_allclose(one, two, atol=1e-5)
 
 
 # Learning.
