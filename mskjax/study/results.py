@@ -160,9 +160,22 @@ def _findings(
         slices_as_patients=study["slices_as_patients"],
         missing_inits=lacking,
         readers_command=f"python -m launch.evaluate --workdir={workdir} --observers=READERS.csv",
-        further_notes=[*_failures(workdir, cells), *notes(data.cases, study), *_cautions(cases, data)],
+        further_notes=[
+            *_failures(workdir, cells),
+            *_of_another_size(study, lacking),
+            *notes(data.cases, study),
+            *_cautions(cases, data),
+        ],
         provenance=provenance_of(workdir),
     )
+
+
+def _of_another_size(study: dict[str, Any], lacking: dict[str, str]) -> list[str]:
+    if not lacking or starts.takes_published(study):
+        return []
+    return [
+        "Published weights are of the full-size network: a study of it (network=fcn_resnet101) can start from them."
+    ]
 
 
 def _failures(workdir: Path, cells: Sequence[Cell]) -> list[str]:
