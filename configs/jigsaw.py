@@ -1,4 +1,4 @@
-"""Jigsaw puzzles of CT slices by nine shared-weight ResNet101s, a pretext task of study A that needs no outlines.
+r"""Jigsaw puzzles of CT slices by nine shared-weight ResNet101s, a pretext task of study A that needs no outlines.
 
 Section 2.2: "Input slices were divided into 3x3 grids from which nine patches (per image) were extracted. [...] The
 patches were then shuffled according to one of these permutations and a Siamese CNN (nine ResNet101 CNNs with shared

@@ -1,4 +1,4 @@
-"""Reconstruction of CT slices by FCN-ResNet101, a pretext task of study A that needs no outlines.
+r"""Reconstruction of CT slices by FCN-ResNet101, a pretext task of study A that needs no outlines.
 
 Section 2.2: "We trained a randomly initialised FCN-ResNet101 to reconstruct the CT slices in the original training set
 (N = 167) by minimizing the mean-squared error between the input image and the reconstructed slice." Figure A1 shows its
