@@ -5,9 +5,10 @@ r"""Trains a network on a dataset, or goes on with a run that was stopped.
         --config.image_size=256 --config.epochs=60 --config.task.model.dtype=bfloat16
     python -m launch.train --config=configs/segmentation.py --config.init_from=OTHER_RUN --workdir=RUN \
         --config.dataset=DATASET --config.task.freeze="('backbone/.*',)" --config.learning_rate=3e-4
+    python -m launch.train --config=configs/jigsaw.py --config.dataset=DATASET --workdir=RUN
 
 The config string, after the colon: init=random|classification|segmentation, network=fcn_resnet101|small, and smoke,
-which trains in seconds; several with commas. configs/segmentation.py lists all fields, which --config.FIELD=VALUE sets.
+which trains in seconds; several with commas. Each config file lists its fields, which --config.FIELD=VALUE sets.
 The run folder holds metrics.jsonl, loss_curves.png, checkpoints/ and best/variables.safetensors, and DONE at the end.
 The same command goes on with a stopped run and skips a finished one. SIGTERM and Ctrl-C save a checkpoint and
 the best weights so far at the next step and exit with 143 and 130.

@@ -45,12 +45,16 @@ class Predictor:
 def load_run(run: str | Path, batch_size: int = 4) -> Predictor:
     """The predictor of a run, with the weights of its lowest validation loss; that of an unfinished one is logged.
 
-    Raises `OSError` where `run` is no run, or has neither ended nor been stopped after a validation.
+    Raises `OSError` where `run` is no run, or has neither ended nor been stopped after a validation, and `ValueError`
+    for a run of a task that predicts no masks.
     """
     run = Path(run)
     if not (run / "config.json").is_file():
         raise FileNotFoundError(f"{run} is no run (no config.json); make one with launch.train")
     config = read_json(run / "config.json")
+    if "task" not in config or not hasattr(tasks.TASKS.get(config["task"]["name"]), "predict"):
+        what = f"a run of the task {config['task']['name']}" if "task" in config else "no run"
+        raise ValueError(f"{run} is {what}, which predicts no masks; name a run of segmentation, or a cell of a study")
     variables, _ = convert.load_variables(weight_file(run))
     if not (run / "DONE").is_file():
         logging.warning("%s has not finished; these are its best weights so far", run)

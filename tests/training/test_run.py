@@ -101,6 +101,15 @@ def test_the_predictor_works_on_the_slices_own_grid(finished):
     assert predictor(image_hu[:0], spacing_mm).shape == (0, 40, 50)
 
 
+def test_a_run_that_predicts_no_masks_is_refused(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["task"]["name"] = "jigsaw"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="a run of the task jigsaw, which predicts no masks; name a run of segment"):
+        load_run(tmp_path / "run")
+
+
 def test_weights_of_a_finished_run_start_another(finished, squares, tmp_path):
     """The backbone comes from the run and is frozen; the head is fresh and learns."""
     config = small(squares, init_from=str(finished), fresh=("classifier/logits/.*",), epochs=1)
