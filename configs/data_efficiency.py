@@ -14,6 +14,7 @@ peak, not measured; --dry_run measures a step on the machine at hand and tells i
 
 Config string, comma-separated:
     network=fcn_resnet101|small   small: one block a stage and a quarter of the width, for a laptop
+    quickstart                    a network of an eighth of the width, two sizes and short runs: minutes on a laptop
     smoke                         three initialisations, two sizes, two folds and a network that train in a minute
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import jigsaw, reconstruction, segmentation, strings
+from configs import jigsaw, reconstruction, segmentation, shared, strings
 
 # Weights, and the regexes of the layers that they lack or have for other classes; pretexts lie in the study's folder.
 STARTS = {
@@ -31,50 +32,81 @@ STARTS = {
 }
 
 
+# What differs from the whole study.
+SCALES: dict[str, dict[str, Any]] = {
+    "quickstart": {
+        "draws": 1,
+        "seeds": 1,
+        "sizes": (5, 20),
+        "image_size": 192,
+        "batch_size": 2,
+        "epochs": 40,
+        "missing_weights": "skip",
+    },
+    "smoke": {
+        "folds": 2,
+        "draws": 1,
+        "seeds": 1,
+        "inits": ("random", "reconstruction", "jigsaw"),
+        "sizes": (2, 4),
+        "image_size": 32,
+        "epochs": 2,
+    },
+}
+PRETEXT_EPOCHS = {"quickstart": {"reconstruction": 40, "jigsaw": 15}, "smoke": {"reconstruction": 2, "jigsaw": 2}}
+
+
 def get_config(text: str | None = None) -> ConfigDict:
     """The config that a config string chooses; every field can be overridden by --config.field=value."""
-    chosen = strings.parse(text, network=("fcn_resnet101", "small"), smoke=False)
-    network = segmentation.NETWORKS["smoke" if chosen.smoke else chosen.network]
-    return ConfigDict(
+    chosen = strings.parse(text, network=("fcn_resnet101", "small"), quickstart=False, smoke=False)
+    scale = "smoke" if chosen.smoke else "quickstart" if chosen.quickstart else ""
+    network = shared.NETWORKS[scale] if scale else segmentation.NETWORKS[chosen.network]
+    # Section 2.4: a smaller rate after transfer. Networks of a block a stage would hardly learn with it.
+    transferred = 3e-4 if network["stage_sizes"] == (3, 4, 23, 3) else 3e-3
+    config = ConfigDict(
         {
             "dataset": "",  # a folder made by launch.prepare; its split "test" is held out, all others are the cohort
             "seed": 0,
-            "folds": 2 if chosen.smoke else 4,  # each validates in turn
-            "draws": 1 if chosen.smoke else 2,  # of nested subsets from the other folds
-            "seeds": 1 if chosen.smoke else 2,  # networks a subset
-            "inits": ("random", "reconstruction", "jigsaw") if chosen.smoke else tuple(STARTS),
-            "sizes": (2, 4) if chosen.smoke else (5, 10, 25, 50, 75, 100, 125),  # patients that train
+            "folds": 4,  # each validates in turn
+            "draws": 2,  # of nested subsets from the other folds
+            "seeds": 2,  # networks a subset
+            "inits": tuple(STARTS),
+            "sizes": (5, 10, 25, 50, 75, 100, 125),  # patients that train
             "slices_as_patients": False,  # True: every slice is a patient of its own, to try things out
             "pretext_validation_fraction": 0.1,  # of the cohort, for the pretexts' curves; 0: all train
-            "image_size": 32 if chosen.smoke else 512,  # the authors' later code
+            "image_size": 512,  # the authors' later code
             "task": segmentation.task(network),
             "batch_size": 4,
-            "epochs": 2 if chosen.smoke else 500,
+            "epochs": 500,
             "patience": 75,  # epochs in which neither loss has fallen
-            "starts": {init: _start(init) for init in STARTS},
+            "starts": {init: _start(init, transferred) for init in STARTS},
             "missing_weights": "refuse",  # or "skip" the initialisations whose weights are not there
-            "pretexts": _pretexts(network, chosen.smoke),
+            "pretexts": _pretexts(network, scale),
             "keep": "weights",  # of each cell, or its "predictions" and scores alone
             "checkpoint_minutes": 10.0,
             "devices": 0,  # each trains its own cells; 0: all
-            "observers": "",  # a CSV of readers' masks: case_id, reader, mask
+            "observers": "",  # a CSV of readers' masks: case, reader, file
             "alpha": 0.001,
-            "bootstrap_samples": 20000,
+            "bootstrap_samples": 2000,  # of intervals; the headline draws more where alpha needs it
             "leave_out": ("random:5",),  # points that figures 4 and 5a leave out, as in the paper
         }
-    ).lock()
+    )
+    config.update(SCALES.get(scale, {}))
+    return config.lock()
 
 
-def _start(init: str) -> dict[str, Any]:
+def _start(init: str, transferred: float) -> dict[str, Any]:
     init_from, fresh = STARTS[init]
-    # Section 2.4: a smaller rate after transfer.
-    return {"init_from": init_from, "fresh": fresh, "learning_rate": 3e-4 if init_from else 3e-3}
+    return {"init_from": init_from, "fresh": fresh, "learning_rate": transferred if init_from else 3e-3}
 
 
-def _pretexts(network: dict[str, Any], is_smoke: bool) -> dict[str, Any]:
+def _pretexts(network: dict[str, Any], scale: str) -> dict[str, Any]:
     """Nothing of these is in the paper but the tasks and their losses."""
-    length = {"batch_size": 8, "epochs": 2 if is_smoke else 500, "patience": 75}
-    return {
-        "reconstruction": {"task": reconstruction.task(network), "learning_rate": 3e-3, **length},
-        "jigsaw": {"task": jigsaw.task(network, resize=64 if is_smoke else 256), "learning_rate": 3e-4, **length},
+    resize = 64 if scale == "smoke" else 256
+    pretexts = {
+        "reconstruction": {"task": reconstruction.task(network), "learning_rate": 3e-3},
+        "jigsaw": {"task": jigsaw.task(network, resize=resize), "learning_rate": 3e-4},
     }
+    epochs = PRETEXT_EPOCHS.get(scale, dict.fromkeys(pretexts, 500))
+    length = {"batch_size": 8, "patience": 75}
+    return {name: {**pretext, **length, "epochs": epochs[name]} for name, pretext in pretexts.items()}

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 NETWORKS = {
     "resnet101": {"stage_sizes": (3, 4, 23, 3), "width": 64},
     "small": {"stage_sizes": (1, 1, 1, 1), "width": 16},
+    "quickstart": {"stage_sizes": (1, 1, 1, 1), "width": 8},
     "smoke": {"stage_sizes": (1, 1, 1, 1), "width": 4},
 }
 WINDOW = {"window_hu": 400.0, "level_hu": 50.0}  # section 2.1
