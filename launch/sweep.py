@@ -41,6 +41,8 @@ def main() -> int:
         print((dry_run.dry_run if DRY_RUN.value else status.of_study)(*study), end="")
         return 0
     if JOBS.value:
+        if SHARE.value:
+            raise ValueError("--slurm_jobs gives each job its share; leave out --share")
         submission.submit(*study, JOBS.value, CLUSTER.value, SLURM.value)
         return 0
     try:

@@ -96,10 +96,17 @@ class CellRun(RunFolder):
         return {**super().outcome(state), "edition": EDITION}
 
     def finish(self, state: TrainState) -> None:
-        """Ends the cell, whose checkpoints are then of no more use."""
-        super().finish(state)
+        """Ends the cell; one whose weights predict no numbers has failed."""
+        try:
+            super().finish(state)
+        except ValueError as error:
+            self.fail(error)
+        else:
+            self._progress.done(self.workdir.name, self.outcome(state))
+
+    def tidy(self) -> None:
+        """Removes the checkpoints, as long as the folder is kept to this process."""
         remove(self.workdir / "checkpoints")
-        self._progress.done(self.workdir.name, self.outcome(state))
 
     def fail(self, error: ValueError) -> None:
         """Says why in the file FAILED, and lets the other cells go on."""

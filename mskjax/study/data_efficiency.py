@@ -8,7 +8,7 @@ leave the others as they are. n counts patients; all slices of a chosen patient 
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -122,11 +122,15 @@ def run_config(config: Config, cell: Cell) -> dict[str, Any]:
 
 
 def pretext_config(config: Config, name: str) -> dict[str, Any]:
-    """The config of the run of pretext `name`, from random weights, with the fields of configs/segmentation.py."""
+    """The config of the run of pretext `name`, from random weights, with the fields of configs/segmentation.py.
+
+    Of a given number of devices it takes as many as its batch can be split over.
+    """
     study = plain(config)
     pretext, seed = study["pretexts"][name], _seed(PRETEXT_RUN, zlib.crc32(name.encode()), study["seed"])
     start = {"init_from": "", "fresh": [], "learning_rate": pretext["learning_rate"]}
-    return _run(study, pretext, seed, start, study["devices"])
+    devices = next((n for n in range(study["devices"], 0, -1) if pretext["batch_size"] % n == 0), 0)
+    return _run(study, pretext, seed, start, devices)
 
 
 def notes(cases: pd.DataFrame, config: Config) -> list[str]:
@@ -165,11 +169,20 @@ def _check_inits(study: Mapping[str, Any]) -> None:
     for init in inits:
         if init not in starts:
             raise ValueError(f"initialisation {init!r} is unknown; config.starts has {', '.join(starts)}")
+        _check_positive(f"starts.{init}", starts[init], ("learning_rate",))
         folder, _, name = starts[init]["init_from"].partition("/")
         if folder == PRETEXTS and name not in pretexts:
             raise ValueError(
                 f"initialisation {init!r} needs pretext {name!r}; config.pretexts has {', '.join(pretexts)}"
             )
+        if folder == PRETEXTS:
+            _check_positive(f"{PRETEXTS}.{name}", pretexts[name], ("learning_rate", "batch_size", "epochs", "patience"))
+
+
+def _check_positive(place: str, fields: Mapping[str, Any], names: Sequence[str]) -> None:
+    for name in names:
+        if not fields[name] > 0:
+            raise ValueError(f"config.{place}.{name} is {fields[name]}; it must be above 0")
 
 
 def _folds(patients: Cohort, study: Mapping[str, Any]) -> list[list[str]]:

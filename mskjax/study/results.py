@@ -21,10 +21,11 @@ from mskjax.study import headline, latex, observers, starts, study_notes, study_
 from mskjax.study.agreement import agreement
 from mskjax.study.case_scores import COLUMNS, of_networks, write_cases
 from mskjax.study.cell_run import read_failure, read_scores
-from mskjax.study.data_efficiency import Cell, checked, notes, plan
+from mskjax.study.data_efficiency import Cell, checked, notes, plan, run_config
 from mskjax.study.evaluation_folder import write_table
-from mskjax.study.origin import are_phantoms, provenance_of
+from mskjax.study.origin import are_phantoms, dataset_sha256, provenance_of
 from mskjax.study.study_findings import StudyFindings
+from mskjax.training import provenance
 
 # To be raised when a statistic, a figure or the report changes, so that former results are made anew.
 EDITION = 1
@@ -55,10 +56,12 @@ def evaluate_study(
     study = checked(read_json(workdir / "config.json"))
     require_folder(output)
     data = _dataset(workdir, Path(dataset or study["dataset"]))
-    lacking = starts.missing({**study, "missing_weights": starts.SKIP})
-    cells = plan(data.cases, {**study, "inits": [init for init in study["inits"] if init not in lacking]})
+    cells = plan(data.cases, study)
+    done = [cell for cell in cells if _is_done(workdir, study, cell, data)]
+    lacking = _lacking(study, {cell.init for cell in done})
+    cells = [cell for cell in cells if cell.init not in lacking]
     table = readers or study["observers"] or observers.default_observers(dataset or study["dataset"])
-    cases = _cases(workdir, cells, table, data)
+    cases = _cases(workdir, done, table, data)
     made_from = _made_from(workdir, study, cases, len(cells))
     if (output / SUMMARY).is_file() and read_json(output / SUMMARY)["made_from"] == made_from:
         logging.info("%s is up to date; delete it to evaluate again", output)
@@ -92,18 +95,33 @@ def _answer(findings: StudyFindings) -> list[str]:
 
 def _dataset(workdir: Path, path: Path) -> Dataset:
     data = read_dataset(path)
-    if provenance_of(workdir)["dataset"]["sha256"] != data.manifest["sha256"]:
+    if dataset_sha256(workdir) != data.manifest["sha256"]:
         raise ValueError(f"{path} is not the dataset of study {workdir}; name that one with --dataset if it has moved")
     return data
 
 
+def _is_done(workdir: Path, study: dict[str, Any], cell: Cell, data: Dataset) -> bool:
+    """Whether a cell has ended; `ValueError` where its folder is of another config or dataset."""
+    folder = workdir / "cells" / cell.name
+    if not (folder / "DONE").is_file():
+        return False
+    provenance.check_config(folder, run_config(study, cell))
+    provenance.check_dataset(folder, data.manifest["sha256"])
+    return True
+
+
+def _lacking(study: dict[str, Any], trained: set[str]) -> dict[str, str]:
+    """The initialisations that no network has started from and whose weights are missing here, with what gets them."""
+    rest = [init for init in study["inits"] if init not in trained]
+    return starts.missing({**study, "inits": rest, "missing_weights": starts.SKIP})
+
+
 def _cases(workdir: Path, cells: Sequence[Cell], readers: str | Path | None, data: Dataset) -> pd.DataFrame:
-    """All rows of cases.csv: the done cells in the plan's order, then the readers."""
+    """All rows of cases.csv: those of cells that are done, and of readers."""
     parts = []
     for cell in cells:
-        if (folder := workdir / "cells" / cell.name).joinpath("DONE").is_file():
-            about = {name: getattr(cell, name) for name in ("init", "n", "fold", "draw", "seed")}
-            parts.append(read_scores(folder, data).assign(**about, reader=""))
+        about = {name: getattr(cell, name) for name in ("init", "n", "fold", "draw", "seed")}
+        parts.append(read_scores(workdir / "cells" / cell.name, data).assign(**about, reader=""))
     if not parts:
         raise ValueError(f"no cell of {workdir} is done; train them with launch.sweep")
     if readers:
@@ -162,6 +180,7 @@ def _findings(
         readers_command=f"python -m launch.evaluate --workdir={workdir} --observers=READERS.csv",
         further_notes=[
             *_failures(workdir, cells),
+            *_unlike_starts(workdir, cells),
             *_of_another_size(study, lacking),
             *notes(data.cases, study),
             *_cautions(cases, data),
@@ -184,6 +203,20 @@ def _failures(workdir: Path, cells: Sequence[Cell]) -> list[str]:
     if not failed:
         return []
     return [f"{len(failed)} models failed and are left out, the first of them {failed[0]}: {whys[failed[0]]}"]
+
+
+def _unlike_starts(workdir: Path, cells: Sequence[Cell]) -> list[str]:
+    """A sentence for each initialisation whose networks did not all start from the same weights."""
+    digests: dict[str, set[str]] = {}
+    for cell in cells:
+        weights = provenance_of(workdir / "cells" / cell.name).get("weights")
+        digests.setdefault(cell.init, set()).update([weights["sha256"]] if weights else [])
+    return [
+        f"The networks of initialisation {init} started from {len(found)} different files of weights, so that they "
+        "are no repeats of one thing; provenance.json of each cell says from which."
+        for init, found in digests.items()
+        if len(found) > 1
+    ]
 
 
 def _cautions(cases: pd.DataFrame, data: Dataset) -> list[str]:

@@ -14,6 +14,8 @@ class Share:
     count: int = 1
 
     def __post_init__(self):
+        if self.count < 1:
+            raise ValueError(f"share {self.rank}/{self.count} is none; COUNT of RANK/COUNT is 1 or more")
         if not 0 <= self.rank < self.count:
             raise ValueError(f"share {self.rank}/{self.count} is none; the first of {self.count} is 0/{self.count}")
 
@@ -45,7 +47,8 @@ def _of_slurm(environment: Mapping[str, str]) -> Share:
     def number(name: str, absent: int) -> int:
         return int(environment.get(f"SLURM_{name}", absent))
 
-    tasks, jobs = number("NTASKS", 1), number("ARRAY_TASK_COUNT", 1)
+    # Not NTASKS, which a job's own script has too, where it is one process however many tasks srun would start.
+    tasks, jobs = number("STEP_NUM_TASKS", 1), number("ARRAY_TASK_COUNT", 1)
     if not environment.get("SLURM_JOB_ID"):
         raise ValueError("there is no SLURM job (SLURM_JOB_ID is not set); give the share as RANK/COUNT")
     job = (number("ARRAY_TASK_ID", 0) - number("ARRAY_TASK_MIN", 0)) // number("ARRAY_TASK_STEP", 1)

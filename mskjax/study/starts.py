@@ -47,8 +47,9 @@ def _check(start: Mapping[str, Any], task: Mapping[str, Any]) -> None:
     if not path or path.startswith(f"{PRETEXTS}/"):
         return
     file = weight_file(path)
-    target = models.abstract(tasks.build_module(task["model"]))
+    target, source = models.abstract(tasks.build_module(task["model"])), convert.load_shapes(file)
     try:
-        check(target, convert.load_shapes(file), start["fresh"])
+        check(target, source, start["fresh"])
     except ValueError as error:
-        raise ValueError(f"{file} is of another network than config.task.model: {error}") from error
+        told, *leaves = str(error).splitlines()
+        raise ValueError(f"{file} is of another network than config.task.model: {told} {leaves[0]}") from error

@@ -1,6 +1,7 @@
 """A sweep as an array of SLURM jobs through submitit, each of them a process with its share of the cells."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from mskjax.study.shares import Share
 from mskjax.study.sweep import prepare, sweep
 
 LOGS = "slurm"  # their folder in the study's
+# submitit's own are 5 minutes, and the end after three of them; here a job goes on until its cells are done.
+DEFAULTS = {"name": "mskjax", "timeout_min": 24 * 60}
+TIMEOUTS = 1000
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Task:
 
     def __call__(self) -> dict[str, str]:
         """Trains the share's cells; the failed ones, with why."""
+        logging.set_verbosity(logging.INFO)  # of a process of submitit's, which logs warnings alone
         return sweep(self.study, self.workdir, self.share)
 
     def checkpoint(self) -> Any:
@@ -37,8 +42,8 @@ def submit(config: Config, workdir: str | Path, count: int, cluster: str, parame
     """Submits the sweep of a study as `count` jobs; their handles.
 
     `cluster` is "slurm", or "local" for processes on this machine; `parameters` are submitit's, as "name=value", among
-    them slurm_partition, timeout_min, gpus_per_node, cpus_per_task and mem_gb. Raises `ValueError` where submitit
-    is not installed or does not know a parameter, and what `sweep` raises for a study that cannot be run.
+    them slurm_partition, timeout_min (a day unless given), gpus_per_node, cpus_per_task and mem_gb. Raises `ValueError`
+    where submitit or SLURM is missing or refuses a parameter, and what `sweep` raises for a study that cannot be run.
     """
     try:
         from submitit import AutoExecutor
@@ -46,14 +51,18 @@ def submit(config: Config, workdir: str | Path, count: int, cluster: str, parame
         raise ValueError('submitit is not installed; pip install "mskjax[slurm]"') from None
     study, workdir = plain(config), Path(workdir)
     prepare(study, workdir)
-    executor = AutoExecutor(folder=workdir / LOGS, cluster=cluster)
+    tasks = [Task(study, workdir, Share(rank, count)) for rank in range(count)]
+    given, is_new = dict(map(_parameter, parameters)), not workdir.exists()
     try:
-        executor.update_parameters(name="mskjax", **dict(map(_parameter, parameters)))
-    except (NameError, TypeError) as error:
-        raise ValueError(f"submitit does not take these parameters: {error}") from error
-    shares = [Share(rank, count) for rank in range(count)]
-    with executor.batch():
-        jobs = [executor.submit(Task(study, workdir, share)) for share in shares]
+        executor = AutoExecutor(folder=workdir / LOGS, cluster=cluster, slurm_max_num_timeout=TIMEOUTS)
+        executor.update_parameters(**{**DEFAULTS, **given})
+        with executor.batch():
+            jobs = [executor.submit(task) for task in tasks]
+    except (NameError, TypeError, AssertionError, RuntimeError) as error:
+        for folder in (workdir / LOGS, workdir)[: 1 + is_new]:
+            with suppress(OSError):  # which submitit has made, unless there is something in it
+                folder.rmdir()
+        raise ValueError(f"submitit takes no such jobs: {' '.join(str(error).splitlines()[:1])}") from error
     logging.info("submitted %d jobs, %s to %s; their logs are in %s", count, *_ends(jobs), workdir / LOGS)
     return jobs
 
@@ -62,8 +71,10 @@ def _ends(jobs: list[Any]) -> tuple[str, str]:
     return jobs[0].job_id, jobs[-1].job_id
 
 
-def _parameter(text: str) -> tuple[str, int | str]:
+def _parameter(text: str) -> tuple[str, int | float | str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"job parameter {text!r} is no name=value, such as timeout_min=600")
-    return name, int(value) if value.isdecimal() else value
+    if value.isdecimal():
+        return name, int(value)
+    return name, float(value) if value.replace(".", "", 1).isdecimal() else value

@@ -16,7 +16,7 @@ from absl import logging
 
 from mskjax import tasks
 from mskjax.data.dataset import Dataset, read_dataset
-from mskjax.files import require_folder
+from mskjax.files import read_json, require_folder
 from mskjax.study import starts
 from mskjax.study.cell_run import CellRun, judge, read_failure
 from mskjax.study.data_efficiency import (
@@ -35,7 +35,7 @@ from mskjax.study.sweep_progress import SweepProgress
 from mskjax.training import optim, provenance, sharding, signals
 from mskjax.training.examples import choose
 from mskjax.training.folder import is_done
-from mskjax.training.loop import fit
+from mskjax.training.loop import Interrupted, fit
 from mskjax.training.run import check, load, train_run
 from mskjax.training.step import compile_steps
 
@@ -54,15 +54,17 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     workdir = Path(workdir)
     study, dataset, cells = prepare(config, workdir)
     configs = {cell.name: run_config(study, cell) for cell in cells}
-    mine = [cell for cell in share.of(cells) if not is_done(workdir / "cells" / cell.name, configs[cell.name])]
+    # Of all, not of this share alone: cells of another length of training are no part of this study.
+    done = {cell.name for cell in cells if _is_done(workdir / "cells" / cell.name, configs[cell.name])}
+    mine = [cell for cell in share.of(cells) if cell.name not in done]
     failed = {cell.name: why for cell in mine if (why := read_failure(workdir / "cells" / cell.name))}
     mine = [cell for cell in mine if cell.name not in failed]
     logging.info("%d cells, of which %d are to be trained here", len(cells), len(mine))
     record(workdir, study, dataset)
     if mine:
-        for name in share.of(pretexts(study)):
-            train_pretext(study, name, dataset, workdir)
         with SweepProgress(mine, study["epochs"]) as progress, signals.caught() as caught:
+            for name in share.of(pretexts(study)):
+                train_pretext(study, name, dataset, workdir, caught)
             _train(study, dataset, mine, configs, workdir, progress, caught)
         failed |= progress.failed
     return failed
@@ -75,9 +77,12 @@ def prepare(config: Config, workdir: Path) -> tuple[dict[str, Any], Dataset, lis
     """
     study = checked(config)
     check({**study, "learning_rate": 1.0})
+    sharding.make_lanes(study["devices"], 1)
     require_folder(workdir)
     dataset = read_dataset(study["dataset"])
     if (workdir / "config.json").is_file():
+        if "inits" not in read_json(workdir / "config.json"):
+            raise ValueError(f"{workdir} is the folder of a run, not of a study; use another workdir")
         provenance.check_config(workdir, study, free=(*provenance.FREE, *FREE))
         provenance.check_dataset(workdir, dataset.manifest["sha256"])
     lacking = starts.missing(study)
@@ -92,20 +97,23 @@ def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
     provenance.record(workdir, study, origin, None, step=int((workdir / "config.json").is_file()))
 
 
-def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir: Path) -> None:
+def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir: Path, caught: signals.Caught) -> None:
     """Trains a pretext, on all devices, or waits until another process has."""
     config, folder = pretext_config(study, name), workdir / PRETEXTS / name
+    if is_done(folder, config):
+        return
+    logging.info("pretext %s", name)
+    mesh, cohort = sharding.make_mesh(config["devices"], config["batch_size"]), dataset.without_test()
+    rows = choose(*(_rows(cohort, cases) for cases in pretext_split(dataset.cases, study)), config["batch_size"])
+    arrays = load(cohort, config["image_size"], mesh)
     while not is_done(folder, config):
-        mesh = sharding.make_mesh(config["devices"], config["batch_size"])
-        cohort = dataset.without_test()
-        train, validation = pretext_split(dataset.cases, study)
-        rows = choose(_rows(cohort, train), _rows(cohort, validation), config["batch_size"])
-        logging.info("pretext %s", name)
         try:
-            train_run(folder, config, rows, load(cohort, config["image_size"], mesh), dataset.manifest, mesh)
+            train_run(folder, config, rows, arrays, dataset.manifest, mesh)
         except BlockingIOError:
             logging.info("pretext %s is being trained by another process, which is waited for", name)
             time.sleep(WAIT_S)
+            if caught.signum:
+                raise Interrupted(caught.signum, []) from None
 
 
 def _train(
@@ -135,17 +143,29 @@ def _train(
     fit(steps, arrays, _entered(map(run, ready)), mesh, caught)
     waiting = [cell for cell in cells if cell not in ready]
     for name in dict.fromkeys(_pretext(study, cell) for cell in waiting):
-        train_pretext(study, name, dataset, workdir)
+        train_pretext(study, name, dataset, workdir, caught)
     fit(steps, arrays, _entered(map(run, waiting)), mesh, caught)
 
 
+def _is_done(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a cell is done; `ValueError` where its folder is another's, done or not."""
+    if (folder / "config.json").is_file():
+        provenance.check_config(folder, config)
+    return is_done(folder, config)
+
+
 def _entered(runs: Iterable[CellRun]) -> Iterator[CellRun]:
-    """The runs whose folders are free, each kept to this process from the moment that it is asked for."""
+    """The runs that no other process trains or has ended, each kept to this one from the moment it is asked for."""
     for run in runs:
         try:
             run.__enter__()
         except BlockingIOError:
             logging.info("%s is being trained by another process", run.workdir.name)
+            continue
+        # Known for certain only now: it was free when this process began, and may have been ended since.
+        if is_done(run.workdir, run.config) or read_failure(run.workdir):
+            logging.info("%s was trained by another process", run.workdir.name)
+            run.close()
             continue
         yield run
 

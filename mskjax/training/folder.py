@@ -115,11 +115,11 @@ class RunFolder:
         self.close()
 
     def finish(self, state: TrainState) -> None:
-        """Ends the run: the last checkpoint, what it leaves behind, then `DONE`; lets go of the folder."""
-        self._checkpoints.save(state)
+        """Ends the run: what it leaves behind, then `DONE`; lets go of the folder."""
         self.leave(state)
         seconds = round(time.monotonic() - self._started_s, 1)  # since this process began the run
         write_json(self.workdir / "DONE", {**self.outcome(state), "seconds": seconds})
+        self.tidy()
         self.close()
 
     def fail(self, error: ValueError) -> None:
@@ -132,8 +132,12 @@ class RunFolder:
         self._open.close()
 
     def leave(self, state: TrainState) -> None:
-        """Writes what a finished run leaves behind: the weights of the lowest loss."""
+        """Writes what a finished run leaves behind: the last checkpoint, for more epochs, and the best weights."""
+        self._checkpoints.save(state)
         self.write_best(state)
+
+    def tidy(self) -> None:
+        """Removes what a finished run needs no more: nothing."""
 
     def write_best(self, state: TrainState) -> None:
         """Writes the weights of the lowest loss so far."""

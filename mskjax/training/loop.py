@@ -32,10 +32,8 @@ class Interrupted(Exception):
     """A signal ended the training after every run was saved; `status` is the shell's 128 + the signal's number."""
 
     def __init__(self, signum: int, steps: list[int]):
-        super().__init__(
-            f"stopped by {signal.Signals(signum).name} and saved at step {', '.join(map(str, steps))}; "
-            "the same command goes on from there"
-        )
+        saved = f" and saved at step {', '.join(map(str, steps))}" if steps else ""
+        super().__init__(f"stopped by {signal.Signals(signum).name}{saved}; the same command goes on from there")
         self.status = 128 + signum
 
 
@@ -120,6 +118,7 @@ def _fill(states: TrainState | None, lanes: list[_Lane], waiting: Iterator[Job],
             job.finish(sharding.take(states, lane.number, mesh))
             lane.drop()
         while not lane.job and (job := next(waiting, None)):
+            lane.job = job  # from now on, as one that cannot start is to be closed too
             state = job.start()
             lane.take_up(job, state)
             if lane.over:

@@ -55,8 +55,8 @@ def record(
         "git_revision": git_revision(),
     }
     weights, starts = (former["weights"], former["starts"]) if former else (weights, [])
-    write_json(workdir / "config.json", config)
     write_json(workdir / "provenance.json", {"dataset": dataset, "weights": weights, "starts": [*starts, start]})
+    write_json(workdir / "config.json", config)  # last: a folder that has it has both
 
 
 def git_revision() -> str | None:

@@ -37,7 +37,8 @@ def make_lanes(devices: int, most: int) -> Mesh:
 
     Raises `ValueError` where there are fewer.
     """
-    return _mesh(max(1, min(devices or len(_present(devices)), most)), 1)
+    present = len(_present(devices))
+    return _mesh(max(1, min(devices or present, most)), 1)
 
 
 def whole(mesh: Mesh) -> NamedSharding:

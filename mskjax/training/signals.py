@@ -20,10 +20,16 @@ class Caught:
 
 @contextmanager
 def caught() -> Iterator[Caught]:
-    """Catches SIGTERM and SIGINT in its block; off the main thread, where Python forbids that, nothing."""
+    """Catches SIGTERM and SIGINT in its block; off the main thread, where Python forbids that, nothing.
+
+    A block within such a block yields the same flag, so that a signal is heard whichever of the two was asked for it.
+    """
     catcher = Caught()
     if threading.current_thread() is not threading.main_thread():
         yield catcher
+        return
+    if isinstance(outer := signal.getsignal(signal.SIGTERM), Caught):
+        yield outer
         return
     former = {signum: signal.signal(signum, catcher) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -50,7 +50,7 @@ def weight_file(path: str | Path) -> Path:
     if Path(path).is_dir():
         raise FileNotFoundError(
             f"{path} holds no weights of a run (no {BEST}), which are written when a run ends, or is stopped after a "
-            "validation; start it, or go on with it, by launch.train"
+            "validation; start it, or go on with it, by launch.train, or by launch.sweep with --config.keep=weights"
         )
     raise FileNotFoundError(f"weight file {path} is missing; make it with: {weight_command(path)}")
 

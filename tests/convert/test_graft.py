@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mskjax import models
 from mskjax.convert import graft
+from mskjax.convert.graft import _say, check
 
 OPTIONS = {"stage_sizes": (1, 1, 1, 1), "width": 4}
 HEADS = ("classifier/.*", "aux_classifier/.*")
@@ -18,6 +19,12 @@ HEADS = ("classifier/.*", "aux_classifier/.*")
 def filled(model, value, **options):
     abstract = models.abstract(models.build(model, **(OPTIONS | options)))
     return jax.tree.map(lambda leaf: np.full(leaf.shape, value, leaf.dtype), abstract)
+
+
+@pytest.fixture(autouse=True)
+def unsaid():
+    """What another test had said is said again."""
+    _say.cache_clear()
 
 
 def values(variables):
@@ -34,7 +41,38 @@ def test_a_classifier_under_a_new_segmenter(caplog):
     assert {v for name, v in values(grafted).items() if name.startswith("backbone/")} == {2}
     assert {v for name, v in values(grafted).items() if name.startswith("classifier/")} == {1}
     assert jax.tree.structure(grafted) == jax.tree.structure(target)
-    assert "7 fresh (classifier/bn, classifier/conv, classifier/logits); 2 of the source unused (fc)" in caplog.text
+    copied = len(jax.tree.leaves(source)) - 2
+    assert (
+        f"graft: {copied} leaves copied (backbone); 7 fresh (classifier/bn, classifier/conv, classifier/logits): "
+        "the source lacks it; 2 of the source unused (fc)"
+    ) in caplog.text
+
+
+def test_the_log_says_of_all_that_is_fresh_why(caplog):
+    """A source of other classes, without the auxiliary head; the rest of the head is fresh because that was asked."""
+    target = filled("fcn_resnet101", 1, num_classes=1, aux_head=True)
+    source = filled("fcn_resnet101", 2)
+    with caplog.at_level(logging.INFO, "absl"):
+        graft(target, source, fresh=HEADS)
+        graft(target, source, fresh=HEADS)
+    (line,) = caplog.messages
+    # A convolution without a bias and four leaves of batch normalisation; kernel and bias of the last layer.
+    reasons = (
+        "5 fresh (classifier/bn, classifier/conv): as asked; "
+        "2 fresh (classifier/logits): the source has it in another shape; "
+        "7 fresh (aux_classifier/bn, aux_classifier/conv, aux_classifier/logits): the source lacks it; "
+        "7 of the source unused (classifier/bn, classifier/conv, classifier/logits)"
+    )
+    assert line == f"graft: {len(jax.tree.leaves(source)) - 7} leaves copied (backbone); {reasons}"
+
+
+def test_whether_weights_fit_is_known_from_their_shapes():
+    target = models.abstract(models.build("fcn_resnet101", num_classes=1, **OPTIONS))
+    source = models.abstract(models.build("fcn_resnet101", **OPTIONS))
+    wanted, given = check(target, source, fresh=("classifier/logits/.*",))
+    assert wanted.keys() == given.keys()
+    with pytest.raises(ValueError, match=r"^2 leaves cannot be grafted"):
+        check(target, source)
 
 
 def test_a_segmenter_under_a_new_last_layer():

@@ -155,6 +155,11 @@ def test_pretexts_run_as_their_own_configs_say():
         assert pretext_config(study(seed=1), name)["seed"] != run["seed"]
 
 
+@pytest.mark.parametrize(("asked", "taken"), [(0, 0), (1, 1), (3, 2), (8, 8), (12, 8)])
+def test_a_pretext_takes_the_devices_that_its_batch_of_8_can_be_split_over(asked, taken):
+    assert pretext_config(study(devices=asked), "jigsaw")["devices"] == taken
+
+
 def test_pretexts_see_the_cohort_alone():
     """A tenth of 167 patients, rounded, validates; with 0 nobody does."""
     cases = frame(167, 37)

@@ -272,9 +272,10 @@ def test_a_broken_job_leaves_its_lane_to_the_next(one_by_one, tmp_path):
 def test_an_error_closes_the_jobs_under_way(tmp_path):
     arrays, jobs = jobs_of(tmp_path, COUNTS[:3])
     jobs[2].start = lambda: (_ for _ in ()).throw(OSError("no weights"))
+    jobs[2].close = lambda: jobs[2].ended.append("closed")
     with pytest.raises(OSError, match="no weights"):
         on_lanes(2, arrays, jobs)
-    assert sorted(job.ended for job in jobs[:2]) == [["closed"], ["finished"]]
+    assert sorted(job.ended for job in jobs) == [["closed"], ["closed"], ["finished"]]
 
 
 def test_where_nothing_validates_the_training_loss_chooses(descend):

@@ -114,7 +114,7 @@ def test_sigterm_saves_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
 def test_ctrl_c_during_compilation_saves_and_a_second_command_is_refused(launch, tmp_path):
     process = launch(tmp_path)
     for line in process.stderr:
-        if line.startswith("starting"):
+        if "; starting; the first step is compiled" in line:
             break
     process.send_signal(signal.SIGSTOP)
     other = launch(tmp_path)

@@ -217,3 +217,13 @@ def test_a_workdir_that_is_a_file_is_refused(squares, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(NotADirectoryError, match="name another folder"):
         train(small(squares), tmp_path / "run")
+
+
+def test_a_block_within_a_block_hears_the_same_signal():
+    former = signal.getsignal(signal.SIGTERM)
+    with signals.caught() as outer:
+        signal.raise_signal(signal.SIGTERM)
+        with signals.caught() as inner:
+            assert inner.signum == signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is outer
+    assert signal.getsignal(signal.SIGTERM) is former

@@ -1,6 +1,6 @@
 import pytest
 
-from mskjax.training.sharding import make_mesh
+from mskjax.training.sharding import make_lanes, make_mesh
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,14 @@ def test_devices_left_idle_are_told(caplog):
 def test_what_cannot_be_is_refused(devices, batch_size, sentence):
     with pytest.raises(ValueError, match=sentence):
         make_mesh(devices, batch_size)
+
+
+@pytest.mark.parametrize(("devices", "most", "lanes"), [(0, 560, 8), (0, 3, 3), (2, 560, 2), (2, 1, 1), (0, 0, 1)])
+def test_a_lane_on_each_device_but_no_more_than_there_is_work_for(devices, most, lanes):
+    assert dict(make_lanes(devices, most).shape) == {"lane": lanes, "batch": 1}
+
+
+@pytest.mark.parametrize("most", [1, 560])
+def test_lanes_on_devices_that_are_not_there_are_refused(most):
+    with pytest.raises(ValueError, match="9 devices are asked for, but there are 8"):
+        make_lanes(9, most)
