@@ -104,7 +104,8 @@ def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir
         return
     logging.info("pretext %s", name)
     mesh, cohort = sharding.make_mesh(config["devices"], config["batch_size"]), dataset.without_test()
-    rows = choose(*(_rows(cohort, cases) for cases in pretext_split(dataset.cases, study)), config["batch_size"])
+    train, validation = (_rows(cohort, cases) for cases in pretext_split(dataset.cases, study))
+    rows = choose(train, validation, config["batch_size"])
     arrays = load(cohort, config["image_size"], mesh)
     while not is_done(folder, config):
         try:
