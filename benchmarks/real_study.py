@@ -19,8 +19,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.common import report
-from benchmarks.launching import command, launch, sweep_flags
 from benchmarks.real_ct import write_cases
+from benchmarks.studies import command, dice_means, launch, sweep_flags
 from mskjax.training.writer import METRICS, read_rows
 
 STUDY = {
@@ -57,7 +57,7 @@ def main() -> None:
         "real_study",
         **refused,
         cells=len(list((study / "cells").glob("*/DONE"))),
-        **means(pd.read_csv(study / "evaluation" / "cases.csv")),
+        dice_mean=dice_means(study),
         table_1_rows=len(pd.read_csv(study / "evaluation" / "table_1.csv")),
         jigsaw_accuracy=round(jigsaw[-1]["validation_accuracy"], 3),
         jigsaw_chance=round(jigsaw[-1]["validation_chance"], 3),
@@ -71,14 +71,6 @@ def refusal(flags: list[str]) -> dict[str, Any]:
     """How a sweep that cannot run ends: its exit status and its last line."""
     ended = subprocess.run(command("sweep", *flags), capture_output=True, text=True)
     return {"refused_status": ended.returncode, "refused": ended.stderr.strip().splitlines()[-1]}
-
-
-def means(cases: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The mean Dice of the test slices for every initialisation and n."""
-    found: dict[str, dict[str, float]] = {}
-    for (init, n), own in cases.groupby(["init", "n"]):  # pyright: ignore[reportGeneralTypeIssues]
-        found.setdefault(f"dice_mean_{init}", {})[f"n={n}"] = round(float(own["dice"].mean()), 3)
-    return found
 
 
 if __name__ == "__main__":

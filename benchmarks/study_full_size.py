@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import report
-from benchmarks.launching import launch, sweep_flags
+from benchmarks.studies import launch, sweep_flags
 from mskjax.files import read_json
 from mskjax.training.writer import METRICS, read_rows
 

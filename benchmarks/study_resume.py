@@ -16,10 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.common import report
-from benchmarks.launching import command, launch, sweep_flags
+from benchmarks.studies import command, dice_means, launch, sweep_flags
 from mskjax.files import read_json, write_json
 from mskjax.training.writer import METRICS, read_rows
 
@@ -67,7 +65,7 @@ def main() -> int:
         straight_minutes=round((half - start) / 60, 1),
         killed_minutes=round((end - half) / 60, 1),
         jigsaw_accuracy=read_rows(straight / "pretexts" / "jigsaw" / METRICS)[-1]["validation_accuracy"],
-        dice_mean_at_n_2=dice_at(straight, 2),
+        dice_mean=dice_means(straight),
     )
     return int(any(tables.values()) or any(runs.values()))
 
@@ -166,12 +164,6 @@ def resumed(study: Path) -> dict[str, list[int]]:
     records = {path.parent.name: read_json(path) for path in study.glob("*/*/provenance.json")}
     steps = {name: [start["step"] for start in record["starts"]] for name, record in records.items()}
     return {name: own for name, own in sorted(steps.items()) if len(own) > 1}
-
-
-def dice_at(study: Path, n: int) -> dict[str, float]:
-    cases = pd.read_csv(study / "evaluation" / "cases.csv")
-    means = cases.loc[cases["n"] == n].groupby("init")["dice"].mean()
-    return {str(init): round(float(mean), 3) for init, mean in means.items()}
 
 
 if __name__ == "__main__":
