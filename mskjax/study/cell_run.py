@@ -4,6 +4,7 @@ cells/<name>/  config.json, provenance.json, metrics.jsonl, scores.csv, predicti
                loss was not finite; checkpoints/ until it is done
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ class CellRun(RunFolder):
 
     def tidy(self) -> None:
         """Removes the checkpoints, as long as the folder is kept to this process."""
-        remove(self.workdir / "checkpoints")
+        remove_checkpoints(self.workdir)
 
     def fail(self, error: ValueError) -> None:
         """Says why in the file FAILED, and lets the other cells go on."""
@@ -114,6 +115,11 @@ class CellRun(RunFolder):
             written.write_text(f"{error}\n", encoding="utf-8")
         self.close()
         self._progress.fail(self.workdir.name, str(error))
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Removes the checkpoints of a cell that is done, which are of no more use; others may do so at the same time."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def read_failure(folder: Path) -> str:

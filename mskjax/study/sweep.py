@@ -18,7 +18,7 @@ from mskjax import tasks
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import read_json, require_folder
 from mskjax.study import starts
-from mskjax.study.cell_run import CellRun, judge, read_failure
+from mskjax.study.cell_run import CellRun, judge, read_failure, remove_checkpoints
 from mskjax.study.data_efficiency import (
     PRETEXTS,
     Cell,
@@ -56,6 +56,8 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     configs = {cell.name: run_config(study, cell) for cell in cells}
     # Of all, not of this share alone: cells of another length of training are no part of this study.
     done = {cell.name for cell in cells if _is_done(workdir / "cells" / cell.name, configs[cell.name])}
+    for name in done:
+        remove_checkpoints(workdir / "cells" / name)  # left by a process that was killed as the cell ended
     mine = [cell for cell in share.of(cells) if cell.name not in done]
     failed = {cell.name: why for cell in mine if (why := read_failure(workdir / "cells" / cell.name))}
     mine = [cell for cell in mine if cell.name not in failed]

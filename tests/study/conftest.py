@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_study
 from scans import SHAPE, SPACING, muscle, scan_hu, write_nifti
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
@@ -28,6 +29,46 @@ def series(tmp_path):
     positions = np.arange(SHAPE[0])[:, None] * [0.0, 0.0, SPACING[0]]
     write_series(tmp_path / "series", scan_hu(), SPACING, positions_mm=positions, **identity)
     return tmp_path / "series"
+
+
+@pytest.fixture(scope="session")
+def compilation_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def quick_compilation(compilation_cache):
+    with small_study.quick(compilation_cache):
+        yield
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory):
+    """The dataset folder of `small_study`, with readers.csv beside it."""
+    return small_study.write_dataset(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture(scope="session")
+def pretrained(squares, compilation_cache, tmp_path_factory):
+    """A study folder with nothing but its pretexts."""
+    with small_study.quick(compilation_cache):
+        return small_study.train_pretexts(small_study.config(squares), tmp_path_factory.mktemp("pretrained"))
+
+
+@pytest.fixture(scope="session")
+def trained(squares, pretrained, compilation_cache, tmp_path_factory):
+    """The folder of a study that was trained straight through on 8 lanes, and what was compiled for its cells."""
+    from mskjax.study.sweep import sweep
+
+    workdir = small_study.begin(pretrained, tmp_path_factory.mktemp("trained") / "study")
+    with small_study.quick(compilation_cache), small_study.compilations() as count:
+        assert sweep(small_study.config(squares), workdir) == {}
+    return workdir, count
+
+
+@pytest.fixture(scope="session")
+def study(trained):
+    return trained[0]
 
 
 @pytest.fixture

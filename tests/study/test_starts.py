@@ -1,0 +1,64 @@
+"""Whether a study's weights are there is known before anything is trained."""
+
+import jax
+import numpy as np
+import pytest
+from small_study import config
+
+from mskjax import models
+from mskjax.convert import load_shapes, save_variables
+from mskjax.study.data_efficiency import plain
+from mskjax.study.starts import missing, takes_published
+
+
+def weights(path, model="resnet101", **options):
+    abstract = models.abstract(models.build(model, stage_sizes=(1, 1, 1, 1), **{"width": 4, **options}))
+    save_variables(path, jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), abstract))
+    return str(path)
+
+
+def study(folder, file="", words="refuse", inits=("random", "classification", "jigsaw")):
+    chosen = config(folder / "dataset", inits=inits, missing_weights=words)
+    chosen.starts.classification.init_from = file
+    return plain(chosen)
+
+
+def test_what_is_there_is_not_missing(tmp_path):
+    """Pretexts of the study are not looked for, nor is what no initialisation asks for."""
+    assert missing(study(tmp_path, weights(tmp_path / "w.safetensors"))) == {}
+    assert missing(study(tmp_path, "nowhere", inits=("random", "jigsaw"))) == {}
+    weights(tmp_path / "run" / "best" / "variables.safetensors")
+    assert missing(study(tmp_path, str(tmp_path / "run"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "weight file .*resnet101.safetensors is missing; make it with: python -m launch.convert"),
+        (lambda path: path.write_bytes(b"cut short"), "resnet101.safetensors is cut short or no safetensors"),
+        (lambda path: weights(path, width=8), r"another network .* leaves cannot be grafted.* the source has \["),
+        (lambda path: path.mkdir(), "holds no weights of a run"),
+    ],
+)
+def test_what_is_missing_is_refused_or_told(make, message, tmp_path):
+    file = tmp_path / "resnet101.safetensors"
+    make(file)
+    with pytest.raises((OSError, ValueError), match=message) as refused:
+        missing(study(tmp_path, str(file)))
+    assert len(str(refused.value)) < 600
+    command = f"python -m launch.convert --model=resnet101 --download --output={file}"
+    assert missing(study(tmp_path, str(file), "skip")) == {"classification": command}
+
+
+def test_shapes_are_told_without_the_weights(tmp_path):
+    path = weights(tmp_path / "w.safetensors")
+    shapes = jax.tree.map(lambda leaf: leaf.shape, load_shapes(path))
+    expected = models.abstract(models.build("resnet101", stage_sizes=(1, 1, 1, 1), width=4))
+    assert shapes == jax.tree.map(lambda leaf: leaf.shape, expected)
+
+
+def test_published_weights_are_of_the_full_size(tmp_path):
+    small = study(tmp_path)
+    assert not takes_published(small)
+    small["task"]["model"] |= {"stage_sizes": (3, 4, 23, 3), "width": 64}
+    assert takes_published(small)

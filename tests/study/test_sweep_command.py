@@ -1,0 +1,137 @@
+"""launch.sweep, launch.evaluate and launch.measure as they are typed; and a sweep that is stopped and killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from small_study import begin, config, contents, of_cells
+
+from mskjax.data.dataset import read_dataset
+from mskjax.study.cell_run import read_masks
+
+ROOT = Path(__file__).resolve().parents[2]
+CELL = "jigsaw_n004_fold1_draw0_seed0"
+
+
+@pytest.fixture
+def launch(squares, compilation_cache):
+    """Starts a program; what it compiles is compiled once and for all, as in this process."""
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+    def start(program, *arguments):
+        command = [sys.executable, "-m", f"launch.{program}", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    return start
+
+
+@pytest.fixture
+def sweep(launch, squares):
+    """Starts launch.sweep on the study of `small_study`."""
+    flags = ["--config=configs/data_efficiency.py:smoke", f"--config.dataset={squares}", "--config.epochs=4"]
+    flags += [f"--config.observers={squares.parent / 'readers.csv'}"]
+    flags += ["--config.alpha=0.05", "--config.bootstrap_samples=50"]
+    for name in ("reconstruction", "jigsaw"):
+        flags += [f"--config.pretexts.{name}.batch_size=1", f"--config.pretexts.{name}.epochs=1"]
+    return lambda workdir, *more: launch("sweep", *flags, f"--workdir={workdir}", *more)
+
+
+def finish(process, status=0):
+    printed, told = process.communicate(timeout=300)
+    assert process.returncode == status, told
+    assert "Traceback" not in told
+    return printed if status == 0 else told
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+
+
+def test_a_sweep_that_is_stopped_and_killed_ends_as_the_one_that_was_left_alone(sweep, study, pretrained, tmp_path):
+    workdir = begin(pretrained, tmp_path / "study")
+    often = "--config.checkpoint_minutes=0.02"
+    process = sweep(workdir, often)
+    wait_for(lambda: any(path.stat().st_size for path in workdir.glob("cells/*/metrics.jsonl")), process)
+    process.send_signal(signal.SIGTERM)
+    assert "stopped by SIGTERM and saved at step" in finish(process, 143)
+    stopped = {path.parent for path in workdir.glob("cells/*/checkpoints")}
+    assert stopped and not list(workdir.glob("cells/*/.lock"))
+    process = sweep(workdir, often)
+    wait_for(lambda: list(workdir.glob("cells/*/DONE")), process)
+    process.kill()
+    process.communicate(timeout=300)
+    assert len(list(workdir.glob("cells/*/DONE"))) < 12
+    finish(sweep(workdir, often))
+    assert len(list(workdir.glob("cells/*/DONE"))) == 12
+    for name in ("scores.csv", "predictions.npz", "metrics.jsonl", "variables.safetensors"):
+        assert of_cells(workdir, name) == of_cells(study, name)
+    assert not list(workdir.glob("cells/*/checkpoints"))
+    resumed = [json.loads((folder / "provenance.json").read_text())["starts"] for folder in stopped]
+    assert all(starts[1]["step"] > 0 for starts in resumed)
+
+
+def test_failed_cells_are_named_and_status_tells_of_them(sweep, study, tmp_path):
+    workdir = shutil.copytree(study, tmp_path / "study")
+    (workdir / "cells" / CELL / "DONE").unlink()
+    (workdir / "cells" / CELL / "FAILED").write_text("the loss is not finite\n")
+    assert finish(sweep(workdir), 1).splitlines()[-1] == f"failed: {CELL}: the loss is not finite"
+    told = finish(sweep(workdir, "--status"))
+    assert "12 cells: 11 done, 0 running, 1 failed, 0 waiting" in told
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--share=3"], "error: share '3' is neither RANK/COUNT, such as 0/8, nor slurm"),
+        (["--config.sizes=(2,9)"], "error: 8 patients in 2 folds leave 4 to train on, but config.sizes asks for 9"),
+        (["--slurm_jobs=2", "--share=0/2"], "error: --slurm_jobs gives each job its share; leave out --share"),
+    ],
+)
+def test_refusals_are_one_sentence(more, message, sweep, tmp_path):
+    told = finish(sweep(tmp_path / "study", *more), 2)
+    assert told.splitlines()[-1].startswith(message)
+    assert not (tmp_path / "study").exists()
+
+
+def test_evaluate_takes_a_study_and_refuses_what_only_runs_have(launch, study, tmp_path):
+    workdir = shutil.copytree(study, tmp_path / "study")
+    told = finish(launch("evaluate", f"--workdir={workdir}", "--split=train"), 2)
+    assert "a study is evaluated on its test cases; leave out --split" in told
+    assert not (workdir / "evaluation").exists()
+
+
+def test_a_cell_is_a_run_to_evaluate_and_measure(launch, study, squares, tmp_path):
+    """By the same weights the same masks; a cell that kept none says what keeps them."""
+    cell = shutil.copytree(study / "cells" / CELL, tmp_path / CELL)
+    evaluating = launch("evaluate", f"--workdir={cell}")
+    image = squares.parent / "ct9.nii"
+    measuring = launch("measure", f"--image={image}", f"--run={cell}", f"--output={tmp_path / 'measured'}")
+    assert "test cases of" in finish(evaluating)
+    finish(measuring)
+    measured = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "measured" / "mask.nii.gz")))[0]
+    predicted = read_masks(cell / "predictions.npz")["p9"]
+    assert measured.shape == predicted.shape == read_dataset(squares).slices.case(9)[0].shape
+    assert np.mean(measured.astype(bool) != predicted) < 0.01
+    before = contents(cell)
+    shutil.rmtree(cell / "best")
+    told = finish(launch("evaluate", f"--workdir={cell}", f"--output={tmp_path / 'again'}"), 2)
+    assert "holds no weights of a run" in told and "--config.keep=weights" in told
+    assert {name for name in before if not name.startswith("best")} == set(contents(cell))
+    assert config(squares).keep == "weights"
