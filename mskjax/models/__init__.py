@@ -50,19 +50,21 @@ def build(name: str, **options: Any) -> nn.Module:
 def init(module: nn.Module, key: Key, image: Any) -> Variables:
     """Fresh variables {"params", "batch_stats"} for images like `image`, an array or a `jax.ShapeDtypeStruct`.
 
-    They depend on `key` alone, whatever the backend and the number of devices. Random numbers come from numpy, and the
-    forward pass is traced for its shapes and dropped, so that only constants are left to compile.
+    They depend on `key` alone, whatever the backend and the number of devices. Random numbers and constants come from
+    numpy while the forward pass is traced, which is then dropped: nothing is compiled but what else a network may have.
     """
     leaves: list[Any] = []
     structure: Any = None
 
-    def constants() -> list[Array]:
+    def others() -> list[Array]:
         nonlocal leaves, structure
         leaves, structure = jax.tree.flatten(module.init(key, jnp.zeros(image.shape, jnp.float32)))
         return [leaf for leaf in leaves if not isinstance(leaf, np.ndarray)]
 
     with drawn_on_host(key):
-        computed = iter(jax.jit(constants)())
+        to_compute = jax.eval_shape(others)
+    with drawn_on_host(key):
+        computed = iter(jax.jit(others)() if to_compute else ())
     leaves = [jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else next(computed) for leaf in leaves]
     return jax.tree.unflatten(structure, leaves)
 

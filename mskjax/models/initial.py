@@ -35,6 +35,11 @@ def drawn_on_host(key: Key) -> Iterator[None]:
         _generator.reset(token)
 
 
+def filled(value: float, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
+    """A constant, as the scale and the statistics of BatchNorm begin."""
+    return (jnp if _generator.get() is None else np).full(shape, value, dtype)
+
+
 def kaiming_normal_fan_out(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
     """A kernel of standard deviation sqrt(2 / fan_out), fan_out being out times h times w; torchvision's ResNet."""
     std = math.sqrt(2 / (math.prod(shape) / shape[-2]))

@@ -15,7 +15,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array, lax
 from jaxtyping import Float
 
-from mskjax.models.initial import Initialiser, bias_of, kaiming_normal_fan_out, uniform_fan_in
+from mskjax.models.initial import Initialiser, bias_of, filled, kaiming_normal_fan_out, uniform_fan_in
 
 
 def parameter_dtype(dtype: Any) -> Any:
@@ -94,10 +94,10 @@ class BatchNorm(nn.Module):
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
         """The image normalised by its own statistics in training, which are then taken in, else by the running ones."""
         dtype, shape = parameter_dtype(self.dtype), image.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, shape, dtype)
-        bias = self.param("bias", nn.initializers.zeros, shape, dtype)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, dtype)
-        running_var = self.variable("batch_stats", "var", jnp.ones, shape, dtype)
+        scale = self.param("scale", lambda key: filled(1.0, shape, dtype))
+        bias = self.param("bias", lambda key: filled(0.0, shape, dtype))
+        running_mean = self.variable("batch_stats", "mean", filled, 0.0, shape, dtype)
+        running_var = self.variable("batch_stats", "var", filled, 1.0, shape, dtype)
         values = image.astype(dtype)
         mean, var = running_mean.value, running_var.value
         if train:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mskjax.study import plates
 from mskjax.study.plates import GREY, Look, Plate
@@ -85,6 +85,7 @@ def _draw_pretext(figure: Figure, rows: Rows, label: str, chance: float | None) 
         if best:
             axes.axvline(best["epoch"], color=GREY, linewidth=0.8, label=f"kept, epoch {best['epoch']}")
         axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
 
 
@@ -95,6 +96,7 @@ def _draw_runs(figure: Figure, runs: Sequence[tuple[str, Rows]]) -> None:
         for init, rows in runs:
             _plot(axes, rows, name, look[init], linewidth=0.7, alpha=0.6)
         axes.set(title=title, xlabel="Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _logarithmic(axes)
     training.set_ylabel("Combined loss")
     validation.tick_params(labelleft=True)

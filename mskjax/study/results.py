@@ -175,7 +175,6 @@ def _findings(
         permutations=study_plates.permutations(study),
         jigsaw_accuracy=study_plates.jigsaw_accuracy(workdir),
         phantoms=are_phantoms(data.cases["image"].astype(str)),
-        slices_as_patients=study["slices_as_patients"],
         missing_inits=lacking,
         readers_command=f"python -m launch.evaluate --workdir={workdir} --observers=READERS.csv",
         further_notes=[

@@ -27,7 +27,6 @@ class StudyFindings:
     permutations: orders among which the jigsaw network chooses.
     jigsaw_accuracy: of its held-out puzzles, from 0 to 1; None where it was not trained or nothing was held out.
     phantoms: whether the cases were drawn by a program.
-    slices_as_patients: whether slices of few patients stand for patients, by the study's option.
     missing_inits: initialisations that the study lacks, each with the command that gets its weights.
     readers_command: the command that adds readers' outlines, told where there are none.
     further_notes: more that a reader must know first, in sentences.
@@ -49,7 +48,6 @@ class StudyFindings:
     permutations: int = 50
     jigsaw_accuracy: float | None = None
     phantoms: bool = False
-    slices_as_patients: bool = False
     missing_inits: Mapping[str, str] = field(default_factory=dict)
     readers_command: str = ""
     further_notes: Sequence[str] = ()

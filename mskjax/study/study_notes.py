@@ -57,8 +57,6 @@ def notes(findings: StudyFindings) -> list[tuple[str, str]]:
     """What a reader must know before trusting the figures: sentences, each with the command that helps or ""."""
     said = {
         "The cases are phantoms, drawn by a program; these results say nothing about patients.": findings.phantoms,
-        "Slices of few patients stand for patients, by an option of this study. They are alike, so that the results "
-        "look surer than they are and say little about new patients.": findings.slices_as_patients,
         f"The study is not complete: {findings.models} of {findings.planned_models} models are trained, and everything "
         "here is of these alone.": findings.models < findings.planned_models,
         **_non_finite(findings),
@@ -73,19 +71,23 @@ def notes(findings: StudyFindings) -> list[tuple[str, str]]:
 
 
 def against_random(findings: StudyFindings) -> str:
-    """Which initialisations beat random weights at the smallest n, by appendix C; empty where it has no such rows."""
-    smallest, beats, rest = min(findings.sizes), [], []
+    """How initialisations do against random weights at the smallest n, by appendix C; empty where it has no such rows."""
+    smallest, found = min(findings.sizes), {"better": [], "worse": [], "": []}
     for row in findings.appendix_c.to_dict("records"):
         pair = (row["init"], row["other_init"])
         if row["n"] == smallest and "random" in pair:
             longer = row["rank_biserial"] if pair[0] == "random" else -row["rank_biserial"]
+            significant = row["p"] < findings.alpha and longer
             other = pair[1] if pair[0] == "random" else pair[0]
-            (beats if row["p"] < findings.alpha and longer > 0 else rest).append(other)
-    how = f"random initialisation (shorter RMS-DTA, Mann-Whitney's U, p < {findings.alpha:g})"
-    parts = [f"{_listed(_names(beats))} {'beats' if len(beats) == 1 else 'beat'} {how}"] if beats else []
-    lost = f"{_listed(_names(rest))} {'does' if len(rest) == 1 else 'do'} not"
-    parts += [lost if beats else f"{lost} beat {how}"] if rest else []
-    return f"At the smallest size, n = {smallest}, {'; '.join(parts)}." if parts else ""
+            found["" if not significant else "better" if longer > 0 else "worse"].append(other)
+    told = {"better": "better than", "worse": "worse than", "": "not significantly different from"}
+    parts = [
+        f"{_listed(_names(inits))} {'is' if len(inits) == 1 else 'are'} {told[how]} random initialisation"
+        for how, inits in found.items()
+        if inits
+    ]
+    how = f"by RMS-DTA (Mann-Whitney's U, p < {findings.alpha:g})"
+    return f"At the smallest size, n = {smallest}, {how}: {'; '.join(parts)}." if parts else ""
 
 
 def jigsaw_sentence(findings: StudyFindings) -> str:

@@ -25,7 +25,7 @@ def render(findings: StudyFindings) -> str:
 def _opening(findings: StudyFindings, figures: Figures) -> list[str]:
     people = counted(findings.readers, "reader") if findings.readers else "no readers"
     what = (
-        f"Study {findings.study}: {findings.models} of {counted(findings.planned_models, 'model')} trained, tested on "
+        f"Folder {findings.study}: {findings.models} of {counted(findings.planned_models, 'model')} trained, tested on "
         f"{counted(findings.test_cases, 'case')}, {people}. Dataset {findings.dataset}."
     )
     return [

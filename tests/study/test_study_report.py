@@ -63,7 +63,7 @@ def without(findings, init):
 
 def test_the_answer_comes_first_and_everything_in_its_order(whole):
     text = words(whole)
-    assert "Study trial: 12 of 12 models trained, tested on 6 cases, 4 readers. Dataset /data/cohort." in text
+    assert "Folder trial: 12 of 12 models trained, tested on 6 cases, 4 readers. Dataset /data/cohort." in text
     order = ["5 training outlines are enough", "Outlines that are enough", "FIGURE_3", "FIGURE_4", "Table 1"]
     order += ["FIGURE_5A", "FIGURE_5B", "Table 2", "Agreement with the expert", "BLAND_ALTMAN", "FIGURE_2"]
     order += ["The jigsaw network solves", "FIGURE_A1", "FIGURE_A2", "FIGURE_B1", "Appendix C", "Appendix D"]
@@ -123,11 +123,12 @@ def test_which_initialisations_beat_random_at_the_smallest_size(whole):
     ]
     told = study_notes.against_random(dataclasses.replace(whole, appendix_c=pd.DataFrame(rows)))
     assert told == (
-        "At the smallest size, n = 5, segmentation and mae beat random initialisation (shorter RMS-DTA, Mann-Whitney's "
-        "U, p < 0.001); jigsaw and reconstruction do not."
+        "At the smallest size, n = 5, by RMS-DTA (Mann-Whitney's U, p < 0.001): segmentation and mae are better than "
+        "random initialisation; reconstruction is worse than random initialisation; jigsaw is not significantly "
+        "different from random initialisation."
     )
     lost = study_notes.against_random(dataclasses.replace(whole, appendix_c=pd.DataFrame(rows[1:2])))
-    assert lost.startswith("At the smallest size, n = 5, jigsaw does not beat random initialisation (")
+    assert lost.endswith(": jigsaw is not significantly different from random initialisation.")
     table = study_tables.appendix_c_table(pd.DataFrame(rows[:1] + rows[2:3]), 0.001)
     assert re.search(rf"Random {NOTHING} Segmentation</td><td class=\"worse\"", table), (
         "random has the longer distances"
@@ -154,12 +155,11 @@ def test_warnings(whole):
     cases.loc[0, ["rms_dta_cm", "smd_hu"]] = [math.inf, math.nan]
     cases.loc[1, "rms_dta_cm"] = math.inf
     command = "python -m launch.convert --model=resnet101"
-    changed = {"cases": cases, "planned_models": 560, "phantoms": True, "slices_as_patients": True}
+    changed = {"cases": cases, "planned_models": 560, "phantoms": True}
     text = words(
         dataclasses.replace(whole, **changed, missing_inits={"classification": command}, further_notes=["Mind."])
     )
     assert "The cases are phantoms" in text
-    assert "Slices of few patients stand for patients" in text
     assert "12 of 560 models are trained" in text
     assert "Of 72 predictions 2 have no finite RMS-DTA and 1 no density" in text
     assert f"Classification is missing from this study. What gets its weights: {command}" in text
