@@ -19,7 +19,7 @@ def parse(text: str | None, **options: tuple[str, ...] | bool) -> SimpleNamespac
         if choices is None:
             raise IllegalFlagValueError(f"config string {part!r} is unknown; known are {', '.join(options)}")
         if isinstance(choices, tuple) and word not in choices:
-            raise IllegalFlagValueError(f"config string {part!r} is none of {name}={'|'.join(choices)}")
+            raise IllegalFlagValueError(f"config string {part!r} is none of {name}={'|'.join(filter(None, choices))}")
         if not isinstance(choices, tuple) and equals:
             raise IllegalFlagValueError(f"config string {part!r} takes no value; write {name}")
         values[name] = word if isinstance(choices, tuple) else True

@@ -25,7 +25,7 @@ def graft(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> Va
     """
     wanted, given = check(target, source, fresh)
     copied = [path for path in wanted if not _matches(fresh, path)]
-    _say(_summary(wanted, given, copied))
+    say(_summary(wanted, given, copied))
     for pattern in fresh:
         if not any(_matches((pattern,), path) for path in wanted):
             logging.warning("graft: %r names no leaf of the network, so it keeps none fresh", pattern)
@@ -72,7 +72,7 @@ def _summary(wanted: Leaves, given: Leaves, copied: Collection[Path]) -> str:
 
 
 @cache
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
     """Logs a sentence the first time that it is said: a study grafts the same weights many times."""
     logging.info("%s", sentence)
 

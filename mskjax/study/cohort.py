@@ -41,19 +41,15 @@ def gather(cases: pd.DataFrame, slices_as_patients: bool = False) -> Cohort:
     """The cohort of a cases.csv, whatever the order of its rows.
 
     With `slices_as_patients` every slice is a patient of its own name. Otherwise raises `ValueError` for an empty
-    patient_id and for a patient on both sides; in either case where nobody is held out.
+    patient_id and for a patient on both sides. Cases without a column split are all of the cohort.
     """
-    if missing := [name for name in ("case_id", "patient_id", "split") if name not in cases]:
+    if missing := [name for name in ("case_id", "patient_id") if name not in cases]:
         raise ValueError(f"the cases have no column {', '.join(missing)}; give the cases.csv of launch.prepare")
+    cases = cases if "split" in cases else cases.assign(split="")
     # Empty cells are "" in a dataset and NaN in a table that pandas read.
     table = cases[["case_id", "patient_id", "split"]].astype(object).where(lambda cell: cell.notna(), "").astype(str)
     rows = sorted(table.itertuples(index=False, name=None))
     test = tuple(case for case, _, split in rows if split == "test")
-    if not test:
-        raise ValueError(
-            f"none of {len(rows)} cases is held out (split test), so no network could be judged; "
-            "prepare the dataset with launch.prepare --test_fraction=0.2 or with a column split in its --cases"
-        )
     if not slices_as_patients:
         _check_patients(rows)
     slices: dict[str, list[str]] = {}
@@ -65,6 +61,15 @@ def gather(cases: pd.DataFrame, slices_as_patients: bool = False) -> Cohort:
         test=test,
         origin={case: patient for case, patient, _ in rows},
     )
+
+
+def check_held_out(cases: pd.DataFrame) -> None:
+    """Raises `ValueError` where no case is of the split "test"."""
+    if "test" not in set(cases["split"]):
+        raise ValueError(
+            f"none of {len(cases)} cases is held out (split test), so no network could be judged; "
+            "prepare the dataset with launch.prepare --test_fraction=0.2 or with a column split in its --cases"
+        )
 
 
 def check_size(cohort: Cohort, folds: int, largest: int) -> None:

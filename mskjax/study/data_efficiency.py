@@ -7,6 +7,7 @@ leave the others as they are. n counts patients; all slices of a chosen patient 
 """
 
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,15 @@ FOLDS, DRAW, RUN, PRETEXT_SPLIT, PRETEXT_RUN = range(1, 6)
 LEAST = {"seed": 0, "folds": 2, "draws": 1, "seeds": 1, "devices": 0} | dict.fromkeys(
     ("image_size", "batch_size", "epochs", "patience"), 1
 )
+NUMBERS = {
+    "alpha": (lambda value: 0 < value < 1, "above 0 and below 1"),
+    "bootstrap_samples": (lambda value: _is_whole(value, 100), "a whole number from 100 on"),
+    "checkpoint_minutes": (lambda value: value >= 0, "0 or more"),
+    "leave_out": (
+        lambda value: all(re.fullmatch(r"[^:]+:\d+", point) for point in value),
+        "points of an initialisation and n, such as ('random:5',)",
+    ),
+}
 WORDS = {"keep": ("weights", "predictions"), "missing_weights": ("refuse", "skip")}
 PRETEXTS = "pretexts"  # their folder in the study's, which `init_from` of a start names
 
@@ -155,6 +165,9 @@ def checked(config: Config) -> dict[str, Any]:
         raise ValueError(f"config.sizes is {sizes}; it must be whole numbers above 0, each larger than the one before")
     if not 0 <= fraction < 1:
         raise ValueError(f"config.pretext_validation_fraction is {fraction}; it must be 0 or more and below 1")
+    for name, (holds, needed) in NUMBERS.items():
+        if not holds(study[name]):
+            raise ValueError(f"config.{name} is {study[name]!r}; it must be {needed}")
     for name, words in WORDS.items():
         if study[name] not in words:
             raise ValueError(f"config.{name} is {study[name]!r}; it must be {' or '.join(words)}")

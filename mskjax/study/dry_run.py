@@ -24,7 +24,8 @@ TAKEN = 3
 
 def dry_run(config: Config, workdir: str | Path) -> str:
     """The account of a study as text, with XLA's own account of the step's memory; nothing is written."""
-    study, dataset, cells = prepare(config, Path(workdir))
+    study, dataset, cells = prepare(config, Path(workdir), to_train=False)
+    study["inits"] = list(dict.fromkeys(cell.init for cell in cells))
     devices = sharding.make_lanes(study["devices"], len(cells)).size
     return account(study, cells, dataset, measure(study, dataset), devices, xla=True)
 

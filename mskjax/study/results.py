@@ -17,11 +17,22 @@ from absl import logging
 import mskjax
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
-from mskjax.study import headline, latex, observers, starts, study_notes, study_plates, study_report, tables, text
+from mskjax.study import (
+    headline,
+    latex,
+    observers,
+    starts,
+    study_notes,
+    study_plates,
+    study_remarks,
+    study_report,
+    tables,
+    text,
+)
 from mskjax.study.agreement import agreement
 from mskjax.study.case_scores import COLUMNS, of_networks, write_cases
-from mskjax.study.cell_run import read_failure, read_scores
-from mskjax.study.data_efficiency import Cell, checked, notes, plan, run_config
+from mskjax.study.cell_run import read_scores
+from mskjax.study.data_efficiency import PRETEXTS, Cell, checked, plan, pretexts, run_config
 from mskjax.study.evaluation_folder import write_table
 from mskjax.study.origin import are_phantoms, dataset_sha256, provenance_of
 from mskjax.study.study_findings import StudyFindings
@@ -31,6 +42,7 @@ from mskjax.training import provenance
 EDITION = 1
 SUMMARY = "summary.json"
 METRICS = ["dice", "rms_dta_cm"]
+OUTPUTS = ("cases.csv", "agreement.csv", "headline.csv", "report.html", "figure_3.png", "figure_4.png")
 TABLES = ("table_1", "table_2", "appendix_c", "appendix_d")
 
 
@@ -57,21 +69,32 @@ def evaluate_study(
     require_folder(output)
     data = _dataset(workdir, Path(dataset or study["dataset"]))
     cells = plan(data.cases, study)
+    for name in pretexts(study):
+        if (folder := workdir / PRETEXTS / name).is_dir():
+            provenance.check_dataset(folder, data.manifest["sha256"])
     done = [cell for cell in cells if _is_done(workdir, study, cell, data)]
     lacking = _lacking(study, {cell.init for cell in done})
     cells = [cell for cell in cells if cell.init not in lacking]
     table = readers or study["observers"] or observers.default_observers(dataset or study["dataset"])
     cases = _cases(workdir, done, table, data)
-    made_from = _made_from(workdir, study, cases, len(cells))
-    if (output / SUMMARY).is_file() and read_json(output / SUMMARY)["made_from"] == made_from:
+    remarks = study_remarks.remarks(workdir, study, cells, cases, data)
+    made_from = {**_made_from(workdir, study, cases, len(cells)), "remarks": remarks, "missing": lacking}
+    if _is_current(output, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
         return output
     remove(output / SUMMARY)
     write_cases(output / "cases.csv", cases)
-    findings = _findings(workdir, study, data, cells, cases, table, lacking)
+    findings = _findings(workdir, study, data, cells, cases, table, lacking, remarks)
     _write(output, findings)
     write_json(output / SUMMARY, {"answer": _answer(findings), "made_from": made_from})
     return output
+
+
+def _is_current(output: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the folder is whole and was made from just this."""
+    tables = [f"{name}.{suffix}" for name in TABLES for suffix in ("csv", "tex")]
+    whole = all((output / name).is_file() for name in (SUMMARY, *OUTPUTS, *tables))
+    return whole and read_json(output / SUMMARY)["made_from"] == made_from
 
 
 def answer(output: Path) -> str:
@@ -152,6 +175,7 @@ def _findings(
     cases: pd.DataFrame,
     readers: str | Path | None,
     lacking: dict[str, str],
+    remarks: list[str],
 ) -> StudyFindings:
     own = data.cases["case_id"] if study["slices_as_patients"] else data.cases["patient_id"]
     patients = dict(zip(data.cases["case_id"].astype(str), own.astype(str), strict=True))
@@ -177,51 +201,9 @@ def _findings(
         phantoms=are_phantoms(data.cases["image"].astype(str)),
         missing_inits=lacking,
         readers_command=f"python -m launch.evaluate --workdir={workdir} --observers=READERS.csv",
-        further_notes=[
-            *_failures(workdir, cells),
-            *_unlike_starts(workdir, cells),
-            *_of_another_size(study, lacking),
-            *notes(data.cases, study),
-            *_cautions(cases, data),
-        ],
+        further_notes=remarks,
         provenance=provenance_of(workdir),
     )
-
-
-def _of_another_size(study: dict[str, Any], lacking: dict[str, str]) -> list[str]:
-    if not lacking or starts.takes_published(study):
-        return []
-    return [
-        "Published weights are of the full-size network: a study of it (network=fcn_resnet101) can start from them."
-    ]
-
-
-def _failures(workdir: Path, cells: Sequence[Cell]) -> list[str]:
-    whys = {cell.name: read_failure(workdir / "cells" / cell.name) for cell in cells}
-    failed = [name for name, why in whys.items() if why]
-    if not failed:
-        return []
-    return [f"{len(failed)} models failed and are left out, the first of them {failed[0]}: {whys[failed[0]]}"]
-
-
-def _unlike_starts(workdir: Path, cells: Sequence[Cell]) -> list[str]:
-    """A sentence for each initialisation whose networks did not all start from the same weights."""
-    digests: dict[str, set[str]] = {}
-    for cell in cells:
-        weights = provenance_of(workdir / "cells" / cell.name).get("weights")
-        digests.setdefault(cell.init, set()).update([weights["sha256"]] if weights else [])
-    return [
-        f"The networks of initialisation {init} started from {len(found)} different files of weights, so that they "
-        "are no repeats of one thing; provenance.json of each cell says from which."
-        for init, found in digests.items()
-        if len(found) > 1
-    ]
-
-
-def _cautions(cases: pd.DataFrame, data: Dataset) -> list[str]:
-    drawn = cases.loc[cases["init"] == observers.OBSERVERS]
-    tested = [str(case_id) for case_id in data.cases["case_id"].iloc[data.rows("test")]]
-    return observers.cautions(drawn, tested) if len(drawn) else []
 
 
 def _write(output: Path, findings: StudyFindings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Share:
-    """Every `count`-th piece of the work from the `rank`-th on, which counts from 0."""
+    """The part of process number `rank`, from 0, of `count`."""
 
     rank: int = 0
     count: int = 1
@@ -20,8 +20,8 @@ class Share:
             raise ValueError(f"share {self.rank}/{self.count} is none; the first of {self.count} is 0/{self.count}")
 
     def of(self, items: Sequence[Any]) -> list[Any]:
-        """This process's part of a list."""
-        return list(items[self.rank :: self.count])
+        """This process's part of a list; the ranks take turns in being first, as lists repeat what is alike."""
+        return [item for place, item in enumerate(items) if (place + place // self.count) % self.count == self.rank]
 
 
 WHOLE = Share()

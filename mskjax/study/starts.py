@@ -1,6 +1,7 @@
 """Whether the weights that a study's initialisations start from are there."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ SKIP = "skip"
 
 
 def missing(study: Mapping[str, Any]) -> dict[str, str]:
-    """The initialisations whose weights are missing, or of another network, each with the command that makes them.
+    """The initialisations whose weights are missing, or of another network, each with the command that adds it.
 
     Weights that the study trains itself are not looked for. Unless `config.missing_weights` is "skip", raises
     `FileNotFoundError` for the first file that is missing and `ValueError` for one of another network.
@@ -26,20 +27,26 @@ def missing(study: Mapping[str, Any]) -> dict[str, str]:
         except (OSError, ValueError):
             if study["missing_weights"] != SKIP:
                 raise
-            found[init] = weight_command(study["starts"][init]["init_from"])
+            found[init] = _remedy(study, study["starts"][init]["init_from"])
     return found
 
 
-def takes_published(study: Mapping[str, Any]) -> bool:
-    """Whether the study's network is of the size that published weights are of."""
-    own, published = (
-        {
-            path: leaf.shape
-            for path, leaf in jax.tree_util.tree_leaves_with_path(models.abstract(module)["params"]["backbone"])
-        }
-        for module in (tasks.build_module(study["task"]["model"]), models.build(study["task"]["model"]["name"]))
+def _remedy(study: Mapping[str, Any], path: str) -> str:
+    """The command that makes a weight file and, where they do not fit this study's network, a study that they fit."""
+    published, own = models.build(study["task"]["model"]["name"]), tasks.build_module(study["task"]["model"])
+    fits = _shapes(own) == _shapes(published)
+    fitting = (
+        "python -m launch.sweep --config=configs/data_efficiency.py:network=fcn_resnet101 "
+        f"--config.dataset={study['dataset']} --workdir=STUDY_OF_THAT_NETWORK"
     )
-    return own == published
+    needed = {weight_command(path): fits or not Path(path).exists(), fitting: not fits}
+    return " && ".join(command for command, applies in needed.items() if applies)
+
+
+def _shapes(module: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's trunk."""
+    leaves = jax.tree_util.tree_leaves_with_path(models.abstract(module)["params"]["backbone"])
+    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
 
 
 def _check(start: Mapping[str, Any], task: Mapping[str, Any]) -> None:

@@ -42,7 +42,7 @@ Survey = list[tuple[Cell, Progress]]
 
 def of_study(config: Config, workdir: str | Path) -> str:
     """The state of the study that a config describes, as text; `ValueError` where the folder is of another study."""
-    return status(workdir, prepare(config, Path(workdir))[2])
+    return status(workdir, prepare(config, Path(workdir), to_train=False)[2])
 
 
 def progress(folder: Path) -> Progress:

@@ -66,12 +66,12 @@ def notes(findings: StudyFindings) -> list[tuple[str, str]]:
         why = "No readers were given, so that nothing tells how well people do on these cases. What adds them:"
         told.append((why, findings.readers_command))
     for init, command in findings.missing_inits.items():
-        told.append((_sentence(f"{_names([init])[0]} is missing from this study. What gets its weights:"), command))
+        told.append((_sentence(f"{_names([init])[0]} is missing from this study. What adds it:"), command))
     return [*told, *((sentence, "") for sentence in findings.further_notes)]
 
 
 def against_random(findings: StudyFindings) -> str:
-    """How initialisations do against random weights at the smallest n, by appendix C; empty where it has no such rows."""
+    """How initialisations do against random weights at the smallest n, by appendix C; empty without such rows."""
     smallest, found = min(findings.sizes), {"better": [], "worse": [], "": []}
     for row in findings.appendix_c.to_dict("records"):
         pair = (row["init"], row["other_init"])

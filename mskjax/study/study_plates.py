@@ -47,7 +47,8 @@ def write(output: Path, made: Sequence[Plate]) -> None:
 
 def permutations(study: Mapping[str, Any]) -> int:
     """Among how many orders of tiles the jigsaw network chooses."""
-    return study["pretexts"]["jigsaw"]["task"]["model"]["num_classes"]
+    jigsaw = study["pretexts"].get("jigsaw")
+    return jigsaw["task"]["model"]["num_classes"] if jigsaw else 0
 
 
 def jigsaw_accuracy(workdir: Path) -> float | None:

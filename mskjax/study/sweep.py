@@ -17,7 +17,7 @@ from absl import logging
 from mskjax import tasks
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import read_json, require_folder
-from mskjax.study import starts
+from mskjax.study import cohort, starts
 from mskjax.study.cell_run import CellRun, judge, read_failure, remove_checkpoints
 from mskjax.study.data_efficiency import (
     PRETEXTS,
@@ -53,9 +53,12 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     """
     workdir = Path(workdir)
     study, dataset, cells = prepare(config, workdir)
+    sharding.make_lanes(study["devices"], 1)  # refuses devices that are not there
     configs = {cell.name: run_config(study, cell) for cell in cells}
+    for name in pretexts(study):
+        _is_done(workdir / PRETEXTS / name, pretext_config(study, name), dataset)
     # Of all, not of this share alone: cells of another length of training are no part of this study.
-    done = {cell.name for cell in cells if _is_done(workdir / "cells" / cell.name, configs[cell.name])}
+    done = {cell.name for cell in cells if _is_done(workdir / "cells" / cell.name, configs[cell.name], dataset)}
     for name in done:
         remove_checkpoints(workdir / "cells" / name)  # left by a process that was killed as the cell ended
     mine = [cell for cell in share.of(cells) if cell.name not in done]
@@ -72,25 +75,31 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     return failed
 
 
-def prepare(config: Config, workdir: Path) -> tuple[dict[str, Any], Dataset, list[Cell]]:
+def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[str, Any], Dataset, list[Cell]]:
     """A study that can be run in `workdir`: its config, its dataset, and its cells but for weights that may be missing.
 
-    Nothing is written. Raises `ValueError` or `OSError` where it cannot.
+    Nothing is written. Raises `ValueError` or `OSError` where it cannot; weights that are missing are warned of and not
+    refused unless it is `to_train`.
     """
     study = checked(config)
     check({**study, "learning_rate": 1.0})
-    sharding.make_lanes(study["devices"], 1)
     require_folder(workdir)
     dataset = read_dataset(study["dataset"])
+    cohort.check_held_out(dataset.cases)
+    if study["observers"] and not Path(study["observers"]).is_file():
+        raise FileNotFoundError(f"config.observers {study['observers']} is missing; name a CSV of readers' masks")
     if (workdir / "config.json").is_file():
         if "inits" not in read_json(workdir / "config.json"):
             raise ValueError(f"{workdir} is the folder of a run, not of a study; use another workdir")
         provenance.check_config(workdir, study, free=(*provenance.FREE, *FREE))
         provenance.check_dataset(workdir, dataset.manifest["sha256"])
-    lacking = starts.missing(study)
+    lacking = starts.missing(study if to_train else {**study, "missing_weights": starts.SKIP})
     for init, command in lacking.items():
-        logging.warning("initialisation %s is left out, as its weights are missing; what gets them: %s", init, command)
-    return study, dataset, plan(dataset.cases, {**study, "inits": [i for i in study["inits"] if i not in lacking]})
+        logging.warning("the weights of initialisation %s are missing; what adds it: %s", init, command)
+    left = [init for init in study["inits"] if init not in lacking or study["missing_weights"] != starts.SKIP]
+    if not left:
+        raise FileNotFoundError(f"no initialisation is left, as the weights of all are missing; {lacking}")
+    return study, dataset, plan(dataset.cases, {**study, "inits": left})
 
 
 def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
@@ -105,10 +114,10 @@ def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir
     if is_done(folder, config):
         return
     logging.info("pretext %s", name)
-    mesh, cohort = sharding.make_mesh(config["devices"], config["batch_size"]), dataset.without_test()
-    train, validation = (_rows(cohort, cases) for cases in pretext_split(dataset.cases, study))
+    mesh, learned = sharding.make_mesh(config["devices"], config["batch_size"]), dataset.without_test()
+    train, validation = (_rows(learned, cases) for cases in pretext_split(dataset.cases, study))
     rows = choose(train, validation, config["batch_size"])
-    arrays = load(cohort, config["image_size"], mesh)
+    arrays = load(learned, config["image_size"], mesh)
     while not is_done(folder, config):
         try:
             train_run(folder, config, rows, arrays, dataset.manifest, mesh)
@@ -129,15 +138,15 @@ def _train(
     caught: signals.Caught,
 ) -> None:
     """Trains cells: first those that can start, then those whose pretext another process may still be training."""
-    cohort, size = dataset.without_test(), study["batch_size"]
+    learned, size = dataset.without_test(), study["batch_size"]
     mesh = sharding.make_lanes(study["devices"], len(cells))
-    task, optimizer, arrays = tasks.build(study["task"]), optim.adam(), load(cohort, study["image_size"], mesh)
+    task, optimizer, arrays = tasks.build(study["task"]), optim.adam(), load(learned, study["image_size"], mesh)
     steps, expert = compile_steps(task, optimizer, mesh), judge(dataset, task, study["image_size"], size)
     batches = max(-(-len(cell.validation_cases) // size) for cell in cells)
     origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
 
     def run(cell: Cell) -> CellRun:
-        rows = choose(_rows(cohort, cell.train_cases), _rows(cohort, cell.validation_cases), size, batches)
+        rows = choose(_rows(learned, cell.train_cases), _rows(learned, cell.validation_cases), size, batches)
         folder, config = workdir / "cells" / cell.name, configs[cell.name]
         hooks = {"judge": expert, "keep": study["keep"], "progress": progress}
         return CellRun(folder, config, origin, rows, task, optimizer, base=workdir, **hooks)
@@ -150,10 +159,12 @@ def _train(
     fit(steps, arrays, _entered(map(run, waiting)), mesh, caught)
 
 
-def _is_done(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a cell is done; `ValueError` where its folder is another's, done or not."""
+def _is_done(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Whether a cell or pretext is done; `ValueError` where its folder is of another config or dataset, done or not."""
     if (folder / "config.json").is_file():
         provenance.check_config(folder, config)
+        if (folder / "provenance.json").is_file():
+            provenance.check_dataset(folder, dataset.manifest["sha256"])
     return is_done(folder, config)
 
 

@@ -79,6 +79,8 @@ class RunFolder:
         step = int(state.step)
         weights = None if step else weight_record(config)
         remove(self.workdir / "DONE")
+        for leftover in (self.workdir / BEST).parent.glob(".*"):
+            remove(leftover)  # of a process that was killed as it wrote
         provenance.record(self.workdir, self.config, self._dataset, weights, step)
         if self._checkpoints.latest_step is None:
             remove(self.workdir / BEST)  # of a former run, whose checkpoints someone deleted

@@ -84,19 +84,19 @@ def fit(steps: Steps, arrays: Arrays, jobs: Iterable[Job], mesh: Mesh, caught: C
     Raises `Interrupted` on a signal and whatever a job raises; the jobs under way are closed then.
     """
     waiting, lanes = iter(jobs), [_Lane(number) for number in range(mesh.shape["lane"])]
-    pending: deque[tuple[list[_Lane], jax.Array]] = deque()
+    pending: deque[tuple[list[tuple[_Lane, Job]], jax.Array]] = deque()
     with ExitStack() as on_exit:
         on_exit.callback(_close, lanes)
         states = _fill(None, lanes, waiting, mesh)
         while states is not None and (busy := [lane for lane in lanes if lane.job]):
             # 1. One update, queued, in every lane that is within its epoch.
-            if active := [lane for lane in busy if lane.left]:
+            if active := [(lane, lane.job) for lane in busy if lane.job and lane.left]:
                 states, losses = _update(steps, states, arrays, lanes)
                 pending.append((active, losses))
-            # 2. The losses of updates that are done.
-            at_end = not any(lane.left for lane in busy)
-            while len(pending) > (0 if at_end else RUN_AHEAD):
+            # 2. The losses of updates that are done; a run whose loss is not finite leaves its lane.
+            while len(pending) > (RUN_AHEAD if any(lane.left for lane in lanes) else 0):
                 _report(states, *pending.popleft())
+            at_end = not any(lane.left for lane in lanes)
             # 3. When all are at the end of their epochs: validation, selection, counters.
             if at_end:
                 states = _end_epoch(steps, states, arrays, lanes)
@@ -106,7 +106,7 @@ def fit(steps: Steps, arrays: Arrays, jobs: Iterable[Job], mesh: Mesh, caught: C
             if signum:
                 raise Interrupted(signum, saved)
             # 5. Lanes whose schedule is over end their runs and get the next.
-            if at_end:
+            if at_end or not any(lane.job for lane in lanes):
                 states = _fill(states, lanes, waiting, mesh)
 
 
@@ -143,13 +143,15 @@ def _update(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]
     return states, metrics["loss"]
 
 
-def _report(states: TrainState, active: list[_Lane], losses: jax.Array) -> None:
+def _report(states: TrainState, active: list[tuple[_Lane, Job]], losses: jax.Array) -> None:
     values = np.asarray(losses)
-    for lane in active:
-        if lane.job and math.isfinite(values[lane.number]):
-            lane.job.step(float(values[lane.number]))
-        elif lane.job:
-            _fail_if_broken(states, lane, lane.job)
+    for lane, job in active:
+        if lane.job is not job:
+            continue  # the run was broken, and its lane may have another by now
+        if math.isfinite(values[lane.number]):
+            job.step(float(values[lane.number]))
+        else:
+            _fail_if_broken(states, lane, job)
 
 
 def _end_epoch(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]) -> TrainState:

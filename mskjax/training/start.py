@@ -14,6 +14,7 @@ import optax
 from jax.sharding import SingleDeviceSharding
 
 from mskjax import convert, models
+from mskjax.convert.graft import say
 from mskjax.files import sha256
 from mskjax.training import optim
 from mskjax.training.checkpoint import Checkpoints
@@ -39,6 +40,8 @@ def starting_state(
         source = convert.load_variables(weight_file(config["init_from"]))[0]
         model_state = convert.graft({"params": params, **model_state}, source, fresh=config["fresh"])
         params = model_state.pop("params")
+    else:
+        say(f"random initialisation: all {len(jax.tree.leaves((params, model_state)))} leaves are fresh")
     return _state(params, model_state, task, optimizer, key)
 
 

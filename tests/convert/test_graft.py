@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mskjax import models
 from mskjax.convert import graft
-from mskjax.convert.graft import _say, check
+from mskjax.convert.graft import check, say
 
 OPTIONS = {"stage_sizes": (1, 1, 1, 1), "width": 4}
 HEADS = ("classifier/.*", "aux_classifier/.*")
@@ -24,7 +24,7 @@ def filled(model, value, **options):
 @pytest.fixture(autouse=True)
 def unsaid():
     """What another test had said is said again."""
-    _say.cache_clear()
+    say.cache_clear()
 
 
 def values(variables):

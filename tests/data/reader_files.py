@@ -35,7 +35,7 @@ def patient_hu(name: str) -> np.ndarray:
 
 
 def prepared(folder: Path, orientation: str = "LPS") -> Dataset:
-    """anna and berta test with slices 1 and 2 each (cases anna_s001, ...), carl trains; berta's slices are larger."""
+    """Anna and berta test with slices 1 and 2 each (cases anna_s001, ...), carl trains; berta's slices are larger."""
     pairs = []
     for name, split in SPLITS.items():
         image = write(folder / f"ct/{name}.nii.gz", patient_hu(name), orientation)

@@ -76,7 +76,7 @@ def write_dataset(folder: Path) -> Path:
 def config(squares: Path, /, **fields):
     """12 cells of 4 epochs on as many of the 8 devices as there is work for; pretexts of one epoch, on one device."""
     chosen = get_config("smoke")
-    readers = {"observers": str(squares.parent / "readers.csv"), "alpha": 0.05, "bootstrap_samples": 50}
+    readers = {"observers": str(squares.parent / "readers.csv"), "alpha": 0.05, "bootstrap_samples": 100}
     chosen.update({"dataset": str(squares), "epochs": 4, **readers})
     for pretext in chosen.pretexts.values():
         pretext.update({"batch_size": 1, "epochs": 1})

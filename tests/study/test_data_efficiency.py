@@ -8,7 +8,9 @@ from study_cases import frame, study
 
 from configs import jigsaw, reconstruction, segmentation
 from configs.data_efficiency import get_config
+from mskjax.study import cohort
 from mskjax.study.data_efficiency import (
+    checked,
     notes,
     plain,
     plan,
@@ -192,7 +194,6 @@ REFUSED = {
     "one slice too few": (frame(166, 2), {}, "166 patients in 4 folds leave 124.*prepare more patients$"),
     "many slices of few": (frame(20, 2, slices=3), {}, "set config.slices_as_patients=True.*count its 60 slices"),
     "fewer than folds": (frame(3, 2), {"sizes": (1,)}, "3 patients cannot make 4 folds; lower config.folds"),
-    "nobody held out": (frame(20, 0), {"sizes": (1,)}, "none of 20 cases is held out"),
     "other table": (frame(20, 2).drop(columns="patient_id"), {}, "no column patient_id"),
     "unknown init": (frame(20, 2), {"inits": ("rand",)}, "'rand' is unknown; config.starts has .*random"),
     "init twice": (frame(20, 2), {"inits": ("random", "random")}, "each once"),
@@ -258,3 +259,28 @@ def test_the_config_is_locked_and_its_strings_choose_networks():
     smoke = get_config("smoke")
     assert smoke.inits == ("random", "reconstruction", "jigsaw")
     assert len(plan(frame(8, 2), smoke)) == 3 * 2 * 2
+
+
+def test_a_cohort_alone_is_planned_and_a_study_needs_test_cases():
+    """All cases that are not of the split test may be learned from, also where there is no split."""
+    cohort_alone, chosen = frame(20, 0), study(sizes=(1,))
+    assert plan(cohort_alone, chosen) == plan(cohort_alone.drop(columns="split"), chosen)
+    assert len({case for cell in plan(cohort_alone, chosen) for case in cell.validation_cases}) == 20
+    with pytest.raises(ValueError, match="none of 20 cases is held out"):
+        cohort.check_held_out(cohort_alone)
+    cohort.check_held_out(frame(20, 1))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("alpha", 5.0),
+        ("alpha", 0.0),
+        ("bootstrap_samples", -3),
+        ("checkpoint_minutes", -1.0),
+        ("leave_out", ("random5",)),
+    ],
+)
+def test_options_of_results_are_checked_before_days_of_training(field, value):
+    with pytest.raises(ValueError, match=f"config.{field} is .*; it must be "):
+        checked(study(**{field: value}))

@@ -13,6 +13,14 @@ def test_shares_hold_everything_once(count):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@pytest.mark.parametrize("count", [5, 10, 20])
+def test_every_share_has_something_of_what_the_list_repeats(count):
+    """As cells repeat five initialisations: without turns, a process of five would have one of them alone."""
+    items = [(repeat, init) for repeat in range(40) for init in range(5)]
+    for rank in range(count):
+        assert {init for _, init in Share(rank, count).of(items)} == set(range(5))
+
+
 def test_a_share_by_rank_and_count():
     assert parse("0/1") == parse(None) == WHOLE
     assert parse("2/8") == Share(2, 8)

@@ -162,7 +162,7 @@ def test_warnings(whole):
     assert "The cases are phantoms" in text
     assert "12 of 560 models are trained" in text
     assert "Of 72 predictions 2 have no finite RMS-DTA and 1 no density" in text
-    assert f"Classification is missing from this study. What gets its weights: {command}" in text
+    assert f"Classification is missing from this study. What adds it: {command}" in text
     assert "Mind." in text
     assert "No readers were given" not in text
 

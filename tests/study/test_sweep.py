@@ -98,7 +98,7 @@ def test_two_shares_do_every_cell_once(quick, pretrained, squares, tmp_path):
     workdir, study = begin(pretrained, tmp_path / "study"), config(squares)
     expected = [cell.name for cell in plan(read_dataset(squares).cases, study)]
     sweep.sweep(study, workdir, Share(1, 2))
-    assert sorted(quick.trained) == sorted(expected[1::2])
+    assert sorted(quick.trained) == sorted(Share(1, 2).of(expected))
     sweep.sweep(study, workdir, Share(0, 2))
     assert sorted(quick.trained) == sorted(expected)
 
@@ -260,7 +260,7 @@ def test_what_may_change_in_a_study(quick, begun, squares, tmp_path):
     """More cells, fewer cells, and all that concerns its results; the dataset may have moved."""
     shutil.copytree(squares, tmp_path / "moved")
     free = {"sizes": (1, 2, 4), "draws": 2, "seeds": 2, "keep": "predictions", "observers": "", "alpha": 0.01}
-    changed = config(squares, dataset=str(tmp_path / "moved"), devices=2, bootstrap_samples=10, leave_out=(), **free)
+    changed = config(squares, dataset=str(tmp_path / "moved"), devices=2, bootstrap_samples=200, leave_out=(), **free)
     sweep.sweep(changed, begun)
     assert len(quick.trained) == len(set(quick.trained)) == 3 * 3 * 2 * 2 * 2
     before = len(quick.trained)
@@ -270,12 +270,12 @@ def test_what_may_change_in_a_study(quick, begun, squares, tmp_path):
 
 def test_a_cell_folder_of_another_config_is_refused_before_anything_is_trained(quick, begun, squares):
     cell = begun / "cells" / quick.trained[0]
-    other = begun / "cells" / "jigsaw_n002_fold1_draw0_seed0"
-    assert not other.exists()
+    planned = (cell.name for cell in plan(read_dataset(squares).cases, config(squares)))
+    other = next(folder for name in planned if not (folder := begun / "cells" / name).exists())
     shutil.copytree(cell, other)
     (other / "DONE").unlink()
     before = contents(begun)
-    with pytest.raises(ValueError, match=r"jigsaw_n002_fold1_draw0_seed0 is of another config"):
+    with pytest.raises(ValueError, match=rf"{other.name} is of another config"):
         sweep.sweep(config(squares), begun)
     assert contents(begun) == before
 
@@ -319,7 +319,7 @@ def test_weights_of_another_network_are_refused_or_skipped(quick, pretrained, sq
     skip = {"inits": ("random", "classification"), "missing_weights": "skip"}
     sweep.sweep(config(squares, starts=start, **skip), tmp_path / "study")
     assert {name.split("_")[0] for name in quick.trained} == {"random"}
-    assert "initialisation classification is left out" in caplog.text
+    assert "the weights of initialisation classification are missing" in caplog.text
     weights(tmp_path / "wide.safetensors", "resnet101", width=4)  # there now
     sweep.sweep(config(squares, starts=start, **skip), tmp_path / "study")
     assert len(quick.trained) == 8
@@ -331,3 +331,26 @@ def test_checkpoints_of_a_process_killed_as_a_cell_ended_are_removed(study, squa
     (left / "4").mkdir(parents=True)
     sweep.sweep(config(squares), workdir)
     assert not left.exists()
+
+
+def test_a_done_pretext_of_another_dataset_is_refused(quick, pretrained, squares, tmp_path):
+    """It may have learned from patients who are held out here."""
+    workdir = begin(pretrained, tmp_path / "study")
+    file = workdir / "pretexts" / "jigsaw" / "provenance.json"
+    made = json.loads(file.read_text())
+    made["dataset"]["sha256"] = dict.fromkeys(made["dataset"]["sha256"], "0" * 64)
+    file.write_text(json.dumps(made))
+    with pytest.raises(ValueError, match="jigsaw is of another dataset"):
+        sweep.sweep(config(squares), workdir)
+    assert not quick.trained
+
+
+def test_asking_what_a_study_takes_needs_neither_weights_nor_devices(squares, tmp_path):
+    study = config(squares, inits=("random", "classification"), devices=64)
+    with pytest.raises(FileNotFoundError, match="launch.convert"):
+        sweep.prepare(study, tmp_path / "study")
+    _, _, cells = sweep.prepare(study, tmp_path / "study", to_train=False)
+    assert {cell.init for cell in cells} == {"random", "classification"}
+    with pytest.raises(ValueError, match="64 devices are asked for"):
+        sweep.sweep(config(squares, devices=64), tmp_path / "study")
+    assert not (tmp_path / "study").exists()

@@ -45,7 +45,7 @@ def sweep(launch, squares):
     """Starts launch.sweep on the study of `small_study`."""
     flags = ["--config=configs/data_efficiency.py:smoke", f"--config.dataset={squares}", "--config.epochs=4"]
     flags += [f"--config.observers={squares.parent / 'readers.csv'}"]
-    flags += ["--config.alpha=0.05", "--config.bootstrap_samples=50"]
+    flags += ["--config.alpha=0.05", "--config.bootstrap_samples=100"]
     for name in ("reconstruction", "jigsaw"):
         flags += [f"--config.pretexts.{name}.batch_size=1", f"--config.pretexts.{name}.epochs=1"]
     return lambda workdir, *more: launch("sweep", *flags, f"--workdir={workdir}", *more)

@@ -269,6 +269,24 @@ def test_a_broken_job_leaves_its_lane_to_the_next(one_by_one, tmp_path):
     assert_same_jobs(whole, [job for number, job in enumerate(one_by_one) if number not in (0, 3)])
 
 
+@pytest.mark.parametrize(("lanes", "interval_s"), [(1, 1e9), (2, 1e9), (1, 0.0), (2, 0.0)])
+def test_jobs_that_break_in_the_midst_of_an_epoch_leave_their_lanes_to_the_next(lanes, interval_s, tmp_path):
+    """Three updates before the first epoch of eight is over, in all lanes at once."""
+    arrays, rows = examples(list(range(16)), [2.5, 3, 4])
+    rates = [1e30, 1e30, 0.1, 0.2]
+    schedules = [Schedule(seed=0, learning_rate=rate, epochs=2, patience=9) for rate in rates]
+    jobs = [
+        Recorder(Mean(), optax.identity(), rows, schedule, tmp_path / str(i), interval_s)
+        for i, schedule in enumerate(schedules)
+    ]
+    for job in jobs:
+        job.fail = lambda error, job=job: job.close("failed")
+    on_lanes(lanes, arrays, jobs)
+    assert [job.ended for job in jobs] == [["failed"], ["failed"], ["finished"], ["finished"]]
+    assert [len(job.losses) for job in jobs[2:]] == [16, 16]
+    assert all(np.isfinite(job.losses).all() for job in jobs)
+
+
 def test_an_error_closes_the_jobs_under_way(tmp_path):
     arrays, jobs = jobs_of(tmp_path, COUNTS[:3])
     jobs[2].start = lambda: (_ for _ in ()).throw(OSError("no weights"))
