@@ -347,7 +347,7 @@ def test_a_done_pretext_of_another_dataset_is_refused(quick, pretrained, squares
 
 def test_asking_what_a_study_takes_needs_neither_weights_nor_devices(squares, tmp_path):
     study = config(squares, inits=("random", "classification"), devices=64)
-    with pytest.raises(FileNotFoundError, match="launch.convert"):
+    with pytest.raises(FileNotFoundError, match=r"launch\.convert"):
         sweep.prepare(study, tmp_path / "study")
     _, _, cells = sweep.prepare(study, tmp_path / "study", to_train=False)
     assert {cell.init for cell in cells} == {"random", "classification"}
