@@ -77,6 +77,11 @@ class CellRun(RunFolder):
         super().__init__(*arguments, **options)
         self._judge, self._keep, self._progress = judge, keep, progress
 
+    def start(self) -> TrainState:
+        """The state to go on from."""
+        self._progress.begin()
+        return super().start()
+
     def epoch(self, row: dict[str, Any]) -> None:
         """Writes a row of metrics.jsonl."""
         super().epoch(row)

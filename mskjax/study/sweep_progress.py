@@ -20,7 +20,8 @@ class SweepProgress:
     def __init__(self, cells: Sequence[Any], epochs: int):
         self.failed: dict[str, str] = {}
         self._cells, self._epochs, self._ended = len(cells), epochs, 0
-        self._started_s = self._told_s = time.monotonic()
+        self._told_s = time.monotonic()
+        self._started_s: float | None = None
         self._bar = tqdm(total=len(cells), unit="cell", dynamic_ncols=True, disable=not sys.stderr.isatty())
 
     def __enter__(self) -> "SweepProgress":
@@ -28,6 +29,10 @@ class SweepProgress:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.close()
+
+    def begin(self) -> None:
+        """Called when a cell begins; the time left counts from the first, not from the pretexts before it."""
+        self._started_s = self._started_s or time.monotonic()
 
     def epoch(self, name: str, row: dict[str, Any]) -> None:
         """Shows the epoch of a cell that is being trained."""
@@ -57,7 +62,7 @@ class SweepProgress:
 
     def _left(self) -> str:
         """The time left if all cells take as long as those that have ended."""
-        if not self._ended or self._ended == self._cells:
+        if not self._ended or self._ended == self._cells or self._started_s is None:
             return ""
         seconds = (time.monotonic() - self._started_s) * (self._cells - self._ended) / self._ended
         return f", about {duration(seconds)} left"
