@@ -43,7 +43,7 @@ def answer(findings: StudyFindings) -> list[str]:
         return [nothing, *_resampled(findings)]
     first, *later = sorted(enough)
     sentence = (
-        f"With networks that start from {_listed(_names(enough[first]))}, {counted(first, 'training outline')} "
+        f"With {_listed(_names(enough[first]))} initialisation {counted(first, 'training outline')} "
         f"{'is' if first == 1 else 'are'} enough: neither with so many nor with any larger number that was "
         f"tried are Dice or RMS-DTA significantly worse than the readers' (Dunnett's test, p < {findings.alpha:g}). "
         "That is no proof of being as good."

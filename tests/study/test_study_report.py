@@ -75,7 +75,7 @@ def test_the_answer_comes_first_and_everything_in_its_order(whole):
 
 def test_the_answer_names_each_initialisation(whole):
     first, second, third = study_notes.answer(whole)
-    assert first.startswith("With networks that start from segmentation, 5 training outlines are enough:")
+    assert first.startswith("With segmentation initialisation 5 training outlines are enough:")
     assert "(Dunnett's test, p < 0.001)" in first
     assert second == "Jigsaw needs 20; for random not even 20 are shown to be enough."
     assert third.endswith("which does not take predictions as independent, the number is another: segmentation 20.")
@@ -85,7 +85,7 @@ def test_the_answer_names_each_initialisation(whole):
     assert second.endswith(": jigsaw 20.")
     both = dataclasses.replace(whole, headline=headline(random=(20, 20, ""), jigsaw=(20, 20, "")))
     (only,) = study_notes.answer(both)
-    assert "start from random and jigsaw, 20 training outlines" in only
+    assert "With random and jigsaw initialisation 20 training outlines" in only
     never = dataclasses.replace(whole, headline=headline(random=(20, None, ""), jigsaw=(20, 20, "")))
     assert study_notes.answer(never)[1].endswith(": random more than 20.")
 
