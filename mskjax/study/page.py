@@ -34,7 +34,7 @@ p, li { max-width: 46rem; }
 .card .value small { font-size: 1rem; font-weight: 400; }
 .card .more { color: var(--soft); font-size: .85rem; }
 .note { border-left: 4px solid var(--warn); background: #fdf6ef; padding: .6rem 1rem; max-width: 52rem; }
-.note code { display: block; margin-top: .25rem; font-size: .85rem; white-space: pre; overflow-x: auto; }
+.note code { display: block; margin-top: .25rem; font-size: .85rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -71,7 +71,6 @@ dd { margin: 0; max-width: 46rem; }
   body { padding: 0; max-width: none; font-size: 10.5pt; }
   .pictures { grid-template-columns: 1fr 1fr; }
   .scroll { overflow: visible; }
-  .note code { white-space: pre-wrap; }
   table { font-size: 7.5pt; }
   th, td { padding: .2rem .35rem; }
   h2, tr, .card, .note, figure { break-inside: avoid; break-after: auto; }
