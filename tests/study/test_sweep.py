@@ -11,7 +11,7 @@ from small_study import begin, config, contents, of_cells
 
 from mskjax.convert import save_variables
 from mskjax.data.dataset import read_dataset, write_dataset
-from mskjax.files import write_json
+from mskjax.files import atomic_path, write_json
 from mskjax.study import cell_run, sweep
 from mskjax.study.data_efficiency import plan
 from mskjax.study.shares import Share
@@ -136,7 +136,11 @@ def test_processes_at_the_same_time_train_no_cell_twice_and_wait_for_pretexts(
         with lock.held(folder):
             began.append(folder.name)
             threading.Event().wait(0.1)
-            shutil.copytree(pretrained / "pretexts" / folder.name, folder, dirs_exist_ok=True)
+            made = pretrained / "pretexts" / folder.name
+            shutil.copytree(made / "best", folder / "best")
+            for name in ("provenance.json", "config.json", "DONE"):  # in the order and as whole as a run writes them
+                with atomic_path(folder / name) as written:
+                    shutil.copy(made / name, written)
 
     monkeypatch.setattr(sweep, "train_run", train_run)
     failed, waits = [], threading.Barrier(2)
@@ -149,7 +153,7 @@ def test_processes_at_the_same_time_train_no_cell_twice_and_wait_for_pretexts(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=300)
     assert failed == [{}, {}]
     assert sorted(began) == ["jigsaw", "reconstruction"]
     assert len(quick.trained) == len(set(quick.trained)) == 12
