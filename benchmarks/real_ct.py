@@ -11,14 +11,13 @@ uses the launchers and may be stopped and started again. Figures to reach: DSC 0
 import argparse
 import csv
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.common import report
+from benchmarks.studies import launch
 
 IMAGE, MASK = "ct_t12_l2.nii.gz", "skeletal_muscle_t12_l2.nii.gz"
 IMAGE_SIZE = 244  # twice the 122 pixels of a side
@@ -57,10 +56,6 @@ def main() -> None:
         train_minutes=round(minutes, 1),
         target_dice=0.80,
     )
-
-
-def launch(name: str, *flags: str) -> None:
-    subprocess.run([sys.executable, "-m", f"launch.{name}", *flags], check=True)
 
 
 def write_cases(path: Path, data: Path) -> Path:
