@@ -1,10 +1,11 @@
 r"""Tables 1 and 2 and appendices C and D as LaTeX in the layout that study A prints, from the frames of `tables`.
 
-Each is one `table` environment and needs no package but booktabs.
+A dagger, which the paper has not, marks what is significant after Holm's correction. Each is one `table` environment
+and needs no package but booktabs.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -31,6 +32,9 @@ _SPECIAL = str.maketrans(
 )
 _NONE = "--"
 _SIGNIFICANT = "****"
+_HOLM = r"$^\dagger$"
+
+_UNTESTED = (math.nan, math.nan)
 
 Rows = list[list[str]]
 
@@ -39,28 +43,30 @@ def table_1(table: pd.DataFrame, alpha: float) -> str:
     """Table 1, DSC above RMS-DTA: bold what `alpha` made better than the readers, underlined what it made worse."""
     caption = (
         "Two-sided $p$ values of Dunnett's tests of DSC (top) and RMS-DTA (bottom) between predictions of networks "
-        f"and outlines of readers (control). Bold: better than the readers, underlined: worse ($p < {alpha:g}$)."
+        "and outlines of readers (control). Bold: better than the readers, underlined: worse "
+        f"($p < {alpha:g}$). {_holm_note(alpha)}"
     )
-    return _dunnett(table, caption, "tab:accuracy")
+    return _dunnett(table, alpha, caption, "tab:accuracy")
 
 
 def table_2(table: pd.DataFrame, alpha: float) -> str:
     """Table 2, SMD above SMA: underlined what `alpha` made different from the expert."""
     caption = (
         "Two-sided $p$ values of Dunnett's tests of SMD (top) and SMA (bottom) between predictions of networks and "
-        f"outlines of the expert (control). Underlined: different from the expert ($p < {alpha:g}$)."
+        f"outlines of the expert (control). Underlined: different from the expert ($p < {alpha:g}$). "
+        f"{_holm_note(alpha)}"
     )
-    return _dunnett(table, caption, "tab:muscle")
+    return _dunnett(table, alpha, caption, "tab:muscle")
 
 
 def appendix_c(table: pd.DataFrame, alpha: float) -> str:
     """Appendix C, for each n a square of all initialisations; asterisks where p is below `alpha`."""
-    inits, pairs = in_order([*table["init"], *table["other_init"]]), table[["n", "init", "other_init", "p"]]
-    known = {(n, init, other): p for n, init, other, p in pairs.itertuples(index=False)}
-    known |= {(n, other, init): p for (n, init, other), p in known.items()}
+    inits, pairs = in_order([*table["init"], *table["other_init"]]), table[["n", "init", "other_init", "p", "p_holm"]]
+    known = {(n, init, other): both for n, init, other, *both in pairs.itertuples(index=False)}
+    known |= {(n, other, init): both for (n, init, other), both in known.items()}
 
     def cell(n: int, init: str, other: str) -> str:
-        return "1.0" if init == other else _cell(known.get((n, init, other)), alpha)
+        return "1.0" if init == other else _cell(known.get((n, init, other), _UNTESTED), alpha)
 
     blocks = {
         f"$n = {n}$": [[_init(init), *(cell(n, init, other) for other in inits)] for init in inits]
@@ -74,8 +80,11 @@ def appendix_c(table: pd.DataFrame, alpha: float) -> str:
 def appendix_d(table: pd.DataFrame, alpha: float) -> str:
     """Appendix D, initialisations against n; asterisks where p is below `alpha`."""
     sizes = sorted(set(table["n"]))
-    known = {(init, n): p for init, n, p in table[["init", "n", "p"]].itertuples(index=False)}
-    rows = [[_init(init), *(_cell(known.get((init, n)), alpha) for n in sizes)] for init in in_order(table["init"])]
+    known = {(init, n): both for init, n, *both in table[["init", "n", "p", "p_holm"]].itertuples(index=False)}
+    rows = [
+        [_init(init), *(_cell(known.get((init, n), _UNTESTED), alpha) for n in sizes)]
+        for init in in_order(table["init"])
+    ]
     largest = " or ".join(f"$n = {n}$" for n in sorted(set(table["other_n"])))
     caption = (
         "Two-sided $p$ values of Mann--Whitney $U$ tests of RMS-DTA between each $n$ and the largest of the same "
@@ -91,11 +100,14 @@ def escape(text: str) -> str:
     return text.translate(_SPECIAL)
 
 
-def _dunnett(table: pd.DataFrame, caption: str, label: str) -> str:
+def _dunnett(table: pd.DataFrame, alpha: float, caption: str, label: str) -> str:
     sizes, inits = sorted(set(table["n"])), in_order(table["init"])
     blocks, notes = {}, []
     for metric, own in table.groupby("metric", sort=False):
-        cells = {(row["init"], row["n"]): _marked(row["p"], row["outcome"]) for row in own.to_dict("records")}
+        cells = {
+            (row["init"], row["n"]): _marked(row["p"], row["outcome"], row["p_holm"], alpha)
+            for row in own.to_dict("records")
+        }
         name = _METRICS[str(metric)]
         blocks[name] = [[_init(init), *(cells.get((init, n), _NONE) for n in sizes)] for init in inits]
         control_left, control = own["control_non_finite"].iloc[0], own["control_values"].iloc[0]
@@ -132,19 +144,26 @@ def _row(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _marked(p: float, outcome: str) -> str:
+def _marked(p: float, outcome: str, p_holm: float, alpha: float) -> str:
+    """A cell of Tables 1 and 2, to three decimals."""
     if math.isnan(p):
         return _NONE
-    return _MARKS[outcome] % ("$p < 0.001$" if p < 0.001 else f"${p:.3f}$")
+    return _MARKS[outcome] % ("$p < 0.001$" if p < 0.001 else f"${p:.3f}$") + _HOLM * (p_holm < alpha)
 
 
-def _cell(p: float | None, alpha: float) -> str:
-    """A cell of the appendices, to four decimals."""
-    if p is None or math.isnan(p):
+def _cell(tested: Sequence[float], alpha: float) -> str:
+    """A cell of the appendices, of p and p after Holm, to four decimals."""
+    p, p_holm = tested
+    if math.isnan(p):
         return _NONE
     if p < alpha:
-        return _SIGNIFICANT
+        return _SIGNIFICANT + _HOLM * (p_holm < alpha)
     return "$p < 0.0001$" if p < 0.0001 else f"${p:.4f}$"
+
+
+def _holm_note(alpha: float) -> str:
+    """What the mark of Tables 1 and 2 means; Dunnett's own p would be corrected twice."""
+    return rf"{_HOLM}: $p < {alpha:g}$ by Holm's correction of the single comparisons."
 
 
 def _init(name: str) -> str:
@@ -164,6 +183,6 @@ def _sizes(table: pd.DataFrame, own: list[str], other: list[str]) -> dict[tuple[
 def _appendix_note(groups: dict[tuple[str, int], tuple[int, int]], alpha: float) -> str:
     values, infinite = (sum(column) for column in zip(*groups.values(), strict=True)) if groups else (0, 0)
     return (
-        f", not corrected for their number. {_SIGNIFICANT}: $p < {alpha:g}$; {_NONE}: no test. Infinite distances, "
-        f"{infinite} of {values}, rank as the largest."
+        f", not corrected for their number. {_SIGNIFICANT}: $p < {alpha:g}$, {_HOLM}: after Holm's correction too; "
+        f"{_NONE}: no test. Infinite distances, {infinite} of {values}, rank as the largest."
     )

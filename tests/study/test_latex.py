@@ -11,14 +11,21 @@ from mskjax.study.tables import C_COLUMNS, D_COLUMNS, DUNNETT_COLUMNS
 
 
 def dunnett_rows(*rows):
-    filled = {"values": 592, "non_finite": 0, "control_values": 182, "control_non_finite": 0, "reason": ""}
+    filled = {
+        "p_holm": np.nan,
+        "values": 592,
+        "non_finite": 0,
+        "control_values": 182,
+        "control_non_finite": 0,
+        "reason": "",
+    }
     return pd.DataFrame([filled | row for row in rows], columns=pd.Index(DUNNETT_COLUMNS))
 
 
 TABLE_1 = dunnett_rows(
-    {"metric": "dice", "init": "random", "n": 5, "p": 1e-9, "outcome": "worse"},
+    {"metric": "dice", "init": "random", "n": 5, "p": 1e-9, "p_holm": 1e-8, "outcome": "worse"},
     {"metric": "dice", "init": "random", "n": 10, "p": 0.03849, "outcome": ""},
-    {"metric": "dice", "init": "my_50%", "n": 10, "p": 0.00099, "outcome": "better"},
+    {"metric": "dice", "init": "my_50%", "n": 10, "p": 0.00099, "p_holm": 0.001, "outcome": "better"},
     {
         "metric": "rms_dta_cm",
         "init": "random",
@@ -30,10 +37,11 @@ TABLE_1 = dunnett_rows(
     {"metric": "rms_dta_cm", "init": "random", "n": 10, "p": 0.99999, "outcome": "", "non_finite": 3},
     {"metric": "rms_dta_cm", "init": "my_50%", "n": 10, "p": 0.0010001, "outcome": "", "control_non_finite": 2},
 )
-COUNTS = {"values": 592, "other_values": 592, "non_finite": 0, "other_non_finite": 0}
+COUNTS = {"p_holm": np.nan, "values": 592, "other_values": 592, "non_finite": 0, "other_non_finite": 0}
 TABLE_C = pd.DataFrame(
     [
-        COUNTS | {"n": 5, "init": "random", "other_init": "segmentation", "p": 1e-9, "other_non_finite": 4},
+        COUNTS
+        | {"n": 5, "init": "random", "other_init": "segmentation", "p": 1e-9, "p_holm": 9e-4, "other_non_finite": 4},
         COUNTS | {"n": 5, "init": "random", "other_init": "jigsaw", "p": 0.26944, "other_non_finite": 1},
         COUNTS
         | {"n": 5, "init": "segmentation", "other_init": "jigsaw", "p": np.nan, "non_finite": 4, "other_non_finite": 1},
@@ -43,7 +51,7 @@ TABLE_C = pd.DataFrame(
 )
 TABLE_D = pd.DataFrame(
     [
-        COUNTS | {"init": "random", "n": 5, "other_n": 125, "p": 0.0009},
+        COUNTS | {"init": "random", "n": 5, "other_n": 125, "p": 0.0009, "p_holm": 0.0027},
         COUNTS | {"init": "random", "n": 100, "other_n": 125, "p": 0.21871},
         COUNTS | {"init": "jigsaw", "n": 100, "other_n": 125, "p": 0.0805},
     ],
@@ -65,7 +73,7 @@ def test_table_1_is_laid_out_and_marked_as_in_the_paper():
     assert body(latex.table_1(TABLE_1, 0.001)) == [
         ["Source Task", "$n = 5$", "$n = 10$"],
         [r"\multicolumn{3}{l}{DSC}"],
-        ["Rand. Init.", r"\underline{$p < 0.001$}", "$0.038$"],
+        ["Rand. Init.", r"\underline{$p < 0.001$}$^\dagger$", "$0.038$"],
         [r"my\_50\%", "--", r"\textbf{\boldmath $p < 0.001$}"],
         [r"\multicolumn{3}{l}{RMS-DTA}"],
         ["Rand. Init.", "--", "$1.000$"],
@@ -97,8 +105,8 @@ def test_appendix_c_is_a_square_for_each_n():
     assert body(latex.appendix_c(TABLE_C, 0.001)) == [
         ["", "Rand. Init.", "Segmentation", "Jigsaw"],
         [r"\multicolumn{4}{l}{$n = 5$}"],
-        ["Rand. Init.", "1.0", "****", "$0.2694$"],
-        ["Segmentation", "****", "1.0", "--"],
+        ["Rand. Init.", "1.0", r"****$^\dagger$", "$0.2694$"],
+        ["Segmentation", r"****$^\dagger$", "1.0", "--"],
         ["Jigsaw", "$0.2694$", "--", "1.0"],
         [r"\multicolumn{4}{l}{$n = 10$}"],
         ["Rand. Init.", "1.0", "--", "****"],
