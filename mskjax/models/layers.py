@@ -6,7 +6,8 @@ is computed in.
 
 import functools
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -17,6 +18,8 @@ from jaxtyping import Float
 
 from mskjax.models.initial import Initialiser, bias_of, filled, kaiming_normal_fan_out, uniform_fan_in
 
+Padding = Literal["same", "valid"]
+
 
 def parameter_dtype(dtype: Any) -> Any:
     """The type of the parameters of a network that computes in `dtype`: float32, or float64 for float64."""
@@ -24,24 +27,29 @@ def parameter_dtype(dtype: Any) -> Any:
 
 
 class Conv(nn.Module):
-    """A square 2-D convolution, padded on all sides by dilation * (size - 1) / 2 as in torchvision.
+    """A 2-D convolution with a kernel of `size`, a square's side or (height, width).
+
+    "same" pads all sides by dilation * (size - 1) / 2 as torchvision does, which at stride 1 is Keras's "same" too;
+    "valid" does not pad and refuses an image that is smaller than the kernel.
 
     A 1x1 kernel is applied as a matrix product: XLA's CPU backend takes a quarter of the time for its gradients, and on
     GPU and TPU the two are the same.
     """
 
     features: int
-    size: int = 1
+    size: int | tuple[int, int] = 1
     stride: int = 1
     dilation: int = 1
     use_bias: bool = False
+    padding: Padding = "same"
     kernel_init: Initialiser = kaiming_normal_fan_out
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ {self.features}"]:
-        """The image's convolution; height and width are divided by the stride, rounded up."""
-        shape = (self.size, self.size, image.shape[-1], self.features)
+        """The image's convolution; "same" divides height and width by the stride, rounded up."""
+        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        shape = (*size, image.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, parameter_dtype(self.dtype))
         image, kernel = promote_dtype(image, kernel, dtype=self.dtype)
         convolved = self._convolve(image, kernel)
@@ -51,14 +59,17 @@ class Conv(nn.Module):
         return convolved + bias.astype(self.dtype)
 
     def _convolve(self, image: Array, kernel: Array) -> Array:
-        if self.size == 1:
+        size = kernel.shape[:2]
+        if size == (1, 1):
             return image[:, :: self.stride, :: self.stride] @ kernel[0, 0]
-        padding = self.dilation * (self.size - 1) // 2
+        spans = [self.dilation * (length - 1) for length in size]
+        if self.padding == "valid":
+            _check_fits(image, spans)
         return lax.conv_general_dilated(
             image,
             kernel,
             window_strides=(self.stride, self.stride),
-            padding=[(padding, padding)] * 2,
+            padding=[(0, 0) if self.padding == "valid" else (span // 2, span // 2) for span in spans],
             rhs_dilation=(self.dilation, self.dilation),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
@@ -84,17 +95,19 @@ class BatchNorm(nn.Module):
 
     As in PyTorch, and unlike flax.linen, the running variance takes in the unbiased variance n / (n - 1) of a batch,
     which itself is normalised by the biased one. `momentum` weighs the old statistics: PyTorch's 0.1 is 0.9 here.
+    Without `use_scale` there is no parameter "scale", as with Keras's `scale=False`.
     """
 
     epsilon: float = 1e-5
     momentum: float = 0.9
+    use_scale: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
         """The image normalised by its own statistics in training, which are then taken in, else by the running ones."""
         dtype, shape = parameter_dtype(self.dtype), image.shape[-1:]
-        scale = self.param("scale", lambda key: filled(1.0, shape, dtype))
+        scale = self.param("scale", lambda key: filled(1.0, shape, dtype)) if self.use_scale else None
         bias = self.param("bias", lambda key: filled(0.0, shape, dtype))
         running_mean = self.variable("batch_stats", "mean", filled, 0.0, shape, dtype)
         running_var = self.variable("batch_stats", "var", filled, 1.0, shape, dtype)
@@ -106,7 +119,9 @@ class BatchNorm(nn.Module):
                 count = math.prod(image.shape[:-1])
                 running_mean.value = self._blend(running_mean.value, mean)
                 running_var.value = self._blend(running_var.value, var * (count / (count - 1)))
-        factor = scale * lax.rsqrt(var + self.epsilon)
+        factor = lax.rsqrt(var + self.epsilon)
+        if scale is not None:
+            factor = scale * factor
         return (values * factor + (bias - mean * factor)).astype(self.dtype)
 
     def _blend(self, running: Any, batch: Array) -> Array:
@@ -124,20 +139,57 @@ def _moments(values: Float[Array, "b h w c"]) -> tuple[Float[Array, " c"], Float
     return mean, jnp.square(values - mean).mean((0, 1, 2))
 
 
-def max_pool(image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ c"]:
-    """The maximum of each 3x3 window at stride 2; the image is padded by one pixel that is never the maximum.
+def max_pool(image: Float[Array, "b h w c"], *, padding: Padding = "same") -> Float[Array, "b _ _ c"]:
+    """The maximum of each 3x3 window at stride 2; "same" pads the image by one pixel that is never the maximum.
 
     Over rows, then columns, as strided slices: on CPU seven times as fast in training as `nn.max_pool`, whose gradient
-    also has no deterministic form on GPU. Pixels that tie share the gradient.
+    also has no deterministic form on GPU. Pixels that tie share the gradient. "valid" leaves out what no whole window
+    reaches, and refuses an image that is smaller than one.
     """
+    if padding == "valid":
+        _check_fits(image, (2, 2))
+    reach = 1 if padding == "same" else 0
     for axis in (1, 2):
-        padding = [(0, 0)] * 4
-        padding[axis] = (1, 1)
-        padded = jnp.pad(image, padding, constant_values=-jnp.inf)
-        last = padded.shape[axis] - 3
-        slices = (lax.slice_in_dim(padded, first, last + first + 1, 2, axis) for first in range(3))
-        image = functools.reduce(jnp.maximum, slices)
+        image = _pool_along(axis, image, jnp.maximum, padding=(reach, -jnp.inf), stride=2)
     return image
+
+
+def average_pool(image: Float[Array, "b h w c"], *, count_padding: bool) -> Float[Array, "b h w c"]:
+    """The mean of each 3x3 window at stride 1, on the image's own grid.
+
+    At the edge a window holds zeros with `count_padding`, as in torch's `avg_pool2d`; else its mean is of the pixels
+    within the image, as with Keras's padding "same". Keeps the type; the sums are float32, or float64 where it is.
+    """
+    pooled = image.astype(parameter_dtype(image.dtype))
+    for axis in (1, 2):
+        ones = np.ones(image.shape[axis])
+        counts = 3 * ones if count_padding else np.convolve(ones, np.ones(3), "full")[1:-1]
+        shape = [-1 if n == axis else 1 for n in range(4)]
+        pooled = _pool_along(axis, pooled, jnp.add, padding=(1, 0.0), stride=1)
+        pooled *= jnp.asarray(1 / counts.reshape(shape), pooled.dtype)
+    return pooled.astype(image.dtype)
+
+
+def _pool_along(
+    axis: int, image: Array, combine: Callable[[Array, Array], Array], *, padding: tuple[int, float], stride: int
+) -> Array:
+    """What `combine` makes of each three neighbours; `padding` is the number of pixels on each side and their value."""
+    reach, value = padding
+    widths = [(0, 0)] * 4
+    widths[axis] = (reach, reach)
+    padded = jnp.pad(image, widths, constant_values=value)
+    last = padded.shape[axis] - 3
+    slices = (lax.slice_in_dim(padded, first, last + first + 1, stride, axis) for first in range(3))
+    return functools.reduce(combine, slices)
+
+
+def _check_fits(image: Array, spans: Sequence[int]) -> None:
+    height, width = image.shape[1:3]
+    if height <= spans[0] or width <= spans[1]:
+        raise ValueError(
+            f"an image has shrunk to {height}x{width} pixels before a window of {spans[0] + 1}x{spans[1] + 1}; "
+            "use a larger image"
+        )
 
 
 def resize_bilinear(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:

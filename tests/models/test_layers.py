@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from mskjax.models import freeze_batch_norm
-from mskjax.models.layers import BatchNorm, Conv, max_pool, resize_bilinear
+from mskjax.models.layers import BatchNorm, Conv, average_pool, max_pool, resize_bilinear
 
 KEY = jax.random.key(0)
 
@@ -32,11 +32,63 @@ def test_convolution_pads_both_sides_alike(size, stride, dilation):
     np.testing.assert_allclose(conv.apply(variables, image), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [((1, 7), 1, "same"), ((5, 3), 1, "same"), ((3, 2), 2, "valid")]
+)
+def test_kernels_may_be_oblong_and_padding_left_out(size, stride, padding):
+    image = random(2, 9, 12, 3)
+    conv = Conv(5, size=size, stride=stride, padding=padding)
+    variables = conv.init(KEY, image)
+    kernel = np.asarray(variables["params"]["kernel"])
+    assert kernel.shape == (*size, 3, 5)
+    reach = [n // 2 if padding == "same" else 0 for n in size]
+    padded = np.pad(image, ((0, 0), *((n, n) for n in reach), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size, (1, 2))[:, ::stride, ::stride]
+    expected = np.einsum("byxcij,ijck->byxk", windows, kernel)
+    np.testing.assert_allclose(conv.apply(variables, image), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_smaller_than_the_window_is_refused():
+    image = random(1, 2, 8, 3)
+    with pytest.raises(ValueError, match=r"shrunk to 2x8 pixels before a window of 3x3; use a larger image"):
+        Conv(4, size=3, padding="valid").init(KEY, image)
+    with pytest.raises(ValueError, match=r"shrunk to 2x8 pixels before a window of 3x3"):
+        max_pool(image, padding="valid")
+
+
 def test_pool_takes_the_greatest_of_nine_negative_ones_too():
     image = random(2, 7, 10, 3) - 5
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
     expected = [[padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max((1, 2)) for j in range(5)] for i in range(4)]
     np.testing.assert_array_equal(max_pool(image), np.moveaxis(expected, 2, 0))
+
+
+@pytest.mark.parametrize("shape", [(7, 10), (8, 11), (3, 3)])
+def test_pool_without_padding_leaves_out_what_no_whole_window_reaches(shape):
+    image = random(2, *shape, 3)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (3, 3), (1, 2))
+    np.testing.assert_array_equal(max_pool(image, padding="valid"), windows[:, ::2, ::2].max((-1, -2)))
+
+
+def test_averages_count_the_padding_or_do_not():
+    image = jnp.arange(1.0, 7.0).reshape(1, 2, 3, 1)  # rows 1 2 3 and 4 5 6: each window holds both
+    sums, pixels = np.array([12, 21, 16]), np.array([4, 6, 4])
+    counted, inside = (average_pool(image, count_padding=counts)[0, :, :, 0] for counts in (True, False))
+    np.testing.assert_allclose(counted, [sums / 9] * 2, rtol=1e-6)
+    np.testing.assert_allclose(inside, [sums / pixels] * 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("count_padding", [True, False])
+def test_averages_of_many_rows_are_flaxs(count_padding):
+    image = random(2, 6, 5, 3)
+    expected = nn.avg_pool(image, (3, 3), padding="SAME", count_include_pad=count_padding)
+    np.testing.assert_allclose(average_pool(image, count_padding=count_padding), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_averages_in_bfloat16_are_rounded_once():
+    image = random(1, 6, 5, 3, dtype=jnp.bfloat16)
+    exact = average_pool(image.astype(jnp.float32), count_padding=False)
+    np.testing.assert_array_equal(average_pool(image, count_padding=False), exact.astype(jnp.bfloat16))
 
 
 def test_pool_passes_the_gradient_to_the_greatest():
@@ -78,6 +130,15 @@ def test_evaluation_normalises_by_the_running_statistics():
     output, state = normalised(BatchNorm(), jnp.full((1, 1, 1, 1), 13.0), RUNNING, train=False)
     np.testing.assert_allclose(output, 1 + 2 * 3 / np.sqrt(4 + 1e-5), rtol=1e-6)
     assert state["batch_stats"] == RUNNING
+
+
+def test_without_a_scale_there_is_no_such_parameter():
+    image = jnp.array([1.0, 2.0, 3.0, 6.0]).reshape(2, 1, 2, 1)
+    norm = BatchNorm(epsilon=0.5, use_scale=False)
+    variables = norm.init(KEY, image, train=False)
+    assert set(variables["params"]) == {"bias"}
+    output = norm.apply({"params": {"bias": jnp.array([1.0])}, "batch_stats": RUNNING}, image, train=False)
+    np.testing.assert_allclose(output, 1 + (image - 10) / np.sqrt(4.5), rtol=1e-6)
 
 
 def test_statistics_are_float32_under_bfloat16():
