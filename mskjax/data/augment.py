@@ -1,7 +1,8 @@
-"""Random flips, rotations, scalings and elastic deformations of slices and their masks, on the device.
+"""Random flips, rotations, scalings, elastic deformations and shifts of slices and their masks, on the device.
 
-Study A names these four and gives only the rotation's range; scale, control points and displacements are this
-project's choice. All four are one resampling, so that the image is interpolated once.
+Study A names the first four and gives only the rotation's range; scale, control points and displacements are this
+project's choice. A shift is what study B calls pad and crop: the slice is padded with air and cropped to its own size
+at another place. All of them are one resampling, so that the image is interpolated once.
 """
 
 import math
@@ -18,15 +19,17 @@ from mskjax.types import Key
 # Wider than any scanner's field of view: the control points, whose number must be known before the spacing is, repeat
 # beyond it.
 FIELD_OF_VIEW_MM = 1024.0
+SHIFT_STREAM = 4  # beyond the four keys that a motion's own is split into
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How slices are augmented; `flip`, `rotation`, `scaling` and `elastic` are the probabilities of each.
+    """How slices are augmented; `flip`, `rotation`, `scaling`, `elastic`, `shift`: the probabilities of each.
 
     Angles are uniform within +-`rotation_degrees`, magnifications within 1 +- `scale`. The elastic deformation
     interpolates control points every `elastic_spacing_mm` whose displacements along rows and columns are normal with
-    standard deviation `elastic_sd_mm`. `ValueError` says which value is out of range.
+    standard deviation `elastic_sd_mm`. A shift is uniform within +-`shift_mm` along rows and along columns.
+    `ValueError` says which value is out of range.
     """
 
     flip: float = 0.5
@@ -37,14 +40,17 @@ class Augmentation:
     elastic: float = 0.5
     elastic_spacing_mm: float = 64.0
     elastic_sd_mm: float = 5.0
+    shift: float = 0.0
+    shift_mm: float = 20.0
 
     def __post_init__(self):
-        for name in ("flip", "rotation", "scaling", "elastic"):
+        for name in ("flip", "rotation", "scaling", "elastic", "shift"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability from 0 to 1")
         _require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "0 to 180 degrees")
         _require(0 <= self.scale < 1, "scale", self.scale, "0 or more and below 1")
         _require(0 < self.elastic_spacing_mm < math.inf, "elastic_spacing_mm", self.elastic_spacing_mm, "above 0 mm")
         _require(0 <= self.elastic_sd_mm < math.inf, "elastic_sd_mm", self.elastic_sd_mm, "0 mm or more")
+        _require(0 <= self.shift_mm < math.inf, "shift_mm", self.shift_mm, "0 mm or more")
 
 
 def augment(
@@ -76,16 +82,19 @@ def draw(key: Key, augmentation: Augmentation) -> Motion:
     size = max(2, math.ceil(FIELD_OF_VIEW_MM / augmentation.elastic_spacing_mm))
     # The same numbers as in three dimensions at once; XLA compiles them nine times faster.
     normal = jax.random.normal(control, (2 * size * size,), jnp.float32).reshape(2, size, size)
+    # From a key of its own, so that runs without shifts draw what they drew before there were any.
+    shifts, place = jax.random.split(jax.random.fold_in(key, SHIFT_STREAM))
     return Motion(
         flip=flip,
         angle=rotates * radians * _symmetric(angle),
         scale=1 + scales * augmentation.scale * _symmetric(scale),
         control_mm=deforms * augmentation.elastic_sd_mm * normal,
+        shift_mm=jax.random.bernoulli(shifts, augmentation.shift) * augmentation.shift_mm * _symmetric(place, 2),
     )
 
 
-def _symmetric(key: Key) -> Float[Array, ""]:
-    return jax.random.uniform(key, (), jnp.float32, minval=-1.0, maxval=1.0)
+def _symmetric(key: Key, *shape: int) -> Float[Array, "*sizes"]:
+    return jax.random.uniform(key, shape, jnp.float32, minval=-1.0, maxval=1.0)
 
 
 def _require(holds: bool, name: str, value: float, remedy: str) -> None:

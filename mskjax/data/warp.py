@@ -1,8 +1,8 @@
-"""One smooth motion of a slice and its mask: flip, rotation, scaling and elastic deformation in a single resampling.
+"""One smooth motion of a slice and its mask: flip, shift, rotation, scaling, elastic deformation, in one resampling.
 
 Positions are millimetres from the slice's centre, ((h - 1) / 2, (w - 1) / 2) in pixels, so that a rotation is rigid in
-the patient whatever the pixel spacing. A motion says where each output pixel comes from, source(p) = flip(M p + u(p))
-with M the rotation over the scale and u the elastic displacement.
+the patient whatever the pixel spacing. A motion says where each output pixel comes from,
+source(p) = flip(M p + u(p) - t) with M the rotation over the scale, u the elastic displacement and t the shift.
 """
 
 from functools import partial
@@ -21,13 +21,15 @@ class Motion(NamedTuple):
 
     A positive `angle` (radians) turns the picture counter-clockwise as displayed with row 0 on top, `scale` above 1
     enlarges it, `flip` mirrors left and right, `control_mm` holds the (row, column) displacements of a square of
-    control points that repeats in all directions.
+    control points that repeats in all directions. The picture is moved by `shift_mm`, down and to the right, once it is
+    mirrored and before it is turned.
     """
 
     flip: Bool[Array, ""]
     angle: Float[Array, ""]
     scale: Float[Array, ""]
     control_mm: Float[Array, "2 n n"]
+    shift_mm: Float[Array, "2"]
 
 
 def warp(
@@ -60,8 +62,8 @@ def source_coordinates(
     # Only differences from standing still are added to the pixel index: a motion that does nothing is exact.
     cosine, sine = jnp.cos(motion.angle) / motion.scale - 1, jnp.sin(motion.angle) / motion.scale
     elastic_mm = displacement_mm(motion.control_mm, row_mm / control_spacing_mm, column_mm / control_spacing_mm)
-    move_row_mm = cosine * row_mm[:, None] + sine * column_mm[None, :] + elastic_mm[0]
-    move_column_mm = cosine * column_mm[None, :] - sine * row_mm[:, None] + elastic_mm[1]
+    move_row_mm = cosine * row_mm[:, None] + sine * column_mm[None, :] + elastic_mm[0] - motion.shift_mm[0]
+    move_column_mm = cosine * column_mm[None, :] - sine * row_mm[:, None] + elastic_mm[1] - motion.shift_mm[1]
     source_row = row[:, None] + move_row_mm / spacing_mm[0]
     source_column = column[None, :] + move_column_mm / spacing_mm[1]
     return source_row, jnp.where(motion.flip, shape[1] - 1 - source_column, source_column)

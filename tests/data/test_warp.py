@@ -18,10 +18,11 @@ IMAGE_HU = RNG.integers(-1024, 2000, SHAPE).astype(np.int16)
 MASK = (RNG.random(SHAPE) < 0.5).astype(np.uint8)
 
 
-def motion(degrees=0.0, scale=1.0, flip=False, control_mm=None):
+def motion(degrees=0.0, scale=1.0, flip=False, control_mm=None, shift_mm=(0.0, 0.0)):
     control_mm = np.zeros((2, 16, 16)) if control_mm is None else control_mm
     radians = np.deg2rad(degrees)
-    return Motion(jnp.array(flip), jnp.float32(radians), jnp.float32(scale), jnp.asarray(control_mm, jnp.float32))
+    values = (jnp.asarray(value, jnp.float32) for value in (radians, scale, control_mm, shift_mm))
+    return Motion(jnp.array(flip), *values)
 
 
 @jax.jit
@@ -100,6 +101,17 @@ def test_rotation_and_scale_agree_with_dm_pix():
     inside = ((places > 0) & (places < np.array(SHAPE)[:, None, None] - 1)).all(axis=0)
     assert inside.mean() > 0.8
     np.testing.assert_allclose(image[inside], peer[inside], atol=0.5)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_shift_pads_with_air_and_crops(flip):
+    """6 mm down and 2.4 mm to the left are 5 rows and 3 columns of (1.2, 0.8) mm, also of a mirrored picture."""
+    image, mask = moved(motion(flip=flip, shift_mm=(6.0, -2.4)), spacing_mm=(1.2, 0.8))
+    for whole, source, outside in ((image, IMAGE_HU, -1024), (mask, MASK, 0)):
+        picture = source[:, ::-1] if flip else source
+        np.testing.assert_allclose(whole[5:, :-3], picture[:-5, 3:], atol=0.05)
+        assert (whole[:4] == outside).all()
+        assert (whole[:, -2:] == outside).all()
 
 
 @pytest.mark.parametrize(("flip", "expected_mm"), [(False, (-21.0, 28.0)), (True, (-21.0, -28.0))])
