@@ -3,6 +3,10 @@
 Row i of `cases.csv` describes slice i of `slices.npz`. Slices are padded to the largest one and `shape` keeps each
 one's true size. `dataset.json` says what made the folder and holds counts and the SHA-256 of the other two files; it
 is written last, so that a folder whose writing was interrupted is refused rather than read.
+
+Its "values" are "hu", or "grey" where the slices are bitmaps: `image_hu` then holds grey levels from 0 to 255, and
+`spacing_mm` 1.0, which stands for an unknown spacing ("spacing_known" is false). Nothing may be measured in these.
+A case without a mask has an empty cell in the column mask, and a mask of zeros.
 """
 
 import zipfile
@@ -16,33 +20,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int16, Int32, Integer, UInt8
 
+from mskjax.data import cases_csv
+from mskjax.data.cases_csv import COLUMNS
 from mskjax.files import atomic_path, read_json, sha256, write_json
 
 FORMAT = 1
-COLUMNS = (
-    "case_id",
-    "patient_id",
-    "image",
-    "mask",
-    "slice_index",
-    "source_index",
-    "sex",
-    "age_years",
-    "height_m",
-    "weight_kg",
-    "sarcopenia",
-    "split",
-)
 SPLITS = ("train", "validation", "test")
 AIR_HU = -1024
-_TYPES = {
-    "slice_index": "int64",
-    "source_index": "int64",
-    "age_years": "float64",
-    "height_m": "float64",
-    "weight_kg": "float64",
-    "sarcopenia": "Int64",
-}
+VALUES = ("hu", "grey")
 
 
 @dataclass(frozen=True)
@@ -89,10 +74,45 @@ class Dataset:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
         return np.flatnonzero(self.cases["split"].to_numpy() == split)
 
+    @property
+    def values(self) -> str:
+        """What the slices hold: "hu", or "grey" for grey levels of bitmaps."""
+        return values_of(self.manifest)
+
+    def select(self, rows: Integer[np.ndarray, " m"]) -> "Dataset":
+        """The dataset of the slices at `rows`, in that order; the manifest stays that of the whole."""
+        return Dataset(self.slices.select(rows), self.cases.iloc[rows].reset_index(drop=True), self.manifest)
+
     def without_test(self) -> "Dataset":
         """What may be learned from: the dataset without its test slices, in the same order."""
-        rows = np.flatnonzero(self.cases["split"].to_numpy() != "test")
-        return Dataset(self.slices.select(rows), self.cases.iloc[rows].reset_index(drop=True), self.manifest)
+        return self.select(np.flatnonzero(self.cases["split"].to_numpy() != "test"))
+
+
+def values_of(manifest: dict[str, Any]) -> str:
+    """What the slices of a dataset with this manifest hold; "hu" where it says nothing, as those of before do."""
+    return manifest.get("values", "hu")
+
+
+def require_hu(dataset: Dataset, what: str) -> None:
+    """Raises `ValueError` where slices are bitmaps, whose grey levels are no HU and whose pixels have no size.
+
+    `what` begins the sentence, such as "task segmentation".
+    """
+    if dataset.values != "hu":
+        raise ValueError(
+            f"{what} needs HU and pixel sizes, and this dataset holds grey levels of bitmaps; prepare one from the CT "
+            "itself, or train a classification"
+        )
+
+
+def require_masks(dataset: Dataset, what: str) -> None:
+    """Raises `ValueError` where slices of `dataset` have no mask; `what` begins the sentence."""
+    bare = (dataset.cases["mask"] == "").to_numpy() & ~dataset.slices.mask.any(axis=(1, 2))
+    if bare.any():
+        raise ValueError(
+            f"{what} needs a mask on every slice, and {bare.sum()} of {len(bare)} have none, such as case "
+            f"{dataset.cases['case_id'][bare].iloc[0]}; prepare the dataset with their masks, or without these cases"
+        )
 
 
 def stack(
@@ -114,13 +134,15 @@ def write_dataset(path: str | Path, slices: Slices, cases: pd.DataFrame, manifes
     """Writes the dataset folder `path`; `manifest` says what made it, and counts and SHA-256 are added to it.
 
     `cases` has a row for each slice, in order; columns it lacks are left empty and others than `COLUMNS` are refused.
+    Slices are taken for HU unless the manifest's "values" are "grey".
     Other files in the folder stay. Raises `ValueError` where slices and cases do not fit.
     """
     path = Path(path)
     if unknown := sorted(set(cases.columns) - set(COLUMNS)):
         raise ValueError(f"cases.csv has no column for {', '.join(unknown)}; its columns are {', '.join(COLUMNS)}")
-    cases = _typed(cases.reindex(columns=list(COLUMNS)), path)
-    _check(slices, cases, path)
+    cases = cases_csv.typed(cases.reindex(columns=list(COLUMNS)), path)
+    manifest = {"values": "hu", **manifest}
+    _check(slices, cases, manifest, path)
     with atomic_path(path / "slices.npz") as written:
         np.savez_compressed(written, **{field.name: getattr(slices, field.name) for field in fields(slices)})
     with atomic_path(path / "cases.csv") as written:
@@ -144,9 +166,9 @@ def read_dataset(path: str | Path) -> Dataset:
         raise ValueError(f"{path / 'dataset.json'} is not of dataset format {FORMAT}; run launch.prepare again")
     for name in ("slices.npz", "cases.csv"):
         _check_digest(path / name, manifest)
-    cases = _read_cases(path)
+    cases = cases_csv.read(path)
     slices = _read_slices(path / "slices.npz")
-    _check(slices, cases, path)
+    _check(slices, cases, manifest, path)
     if manifest.get("counts") != _counts(cases):
         raise ValueError(
             f"{path} counts {_counts(cases)}, dataset.json says {manifest.get('counts')}; prepare it again"
@@ -172,41 +194,16 @@ def _read_slices(file: Path) -> Slices:
         raise ValueError(f"{file} holds no slices ({error}); run launch.prepare again") from error
 
 
-def _read_cases(path: Path) -> pd.DataFrame:
-    # Everything is read as text first: patient "007" or "NA" must not become 7 or a missing value.
-    cases = pd.read_csv(path / "cases.csv", dtype=str, keep_default_na=False, encoding="utf-8")
-    if list(cases.columns) != list(COLUMNS):
-        raise ValueError(f"{path / 'cases.csv'} has columns {list(cases.columns)}, not {list(COLUMNS)}")
-    return _typed(cases, path)
-
-
-def _typed(cases: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """`cases` with numbers as numbers and text as text; an empty cell is NaN among numbers and "" among text."""
-    typed = {
-        name: _numbers(cases, name, path) if name in _TYPES else _texts(pd.Series(cases[name])) for name in COLUMNS
-    }
-    return pd.DataFrame(typed).astype(dict.fromkeys(set(COLUMNS) - set(_TYPES), str)).reset_index(drop=True)
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    return column.astype(object).where(column.notna(), "")
-
-
-def _numbers(cases: pd.DataFrame, name: str, path: Path) -> pd.Series:
-    try:
-        return pd.Series(pd.to_numeric(cases[name].replace("", np.nan))).astype(_TYPES[name])
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path / 'cases.csv'}: column {name} has a cell that is no number ({error})") from error
-
-
 def _counts(cases: pd.DataFrame) -> dict[str, int]:
     split, patients = cases["split"].to_numpy(), np.unique(cases["patient_id"].to_numpy(str))
     return {"slices": len(cases), "patients": len(patients), **{name: int((split == name).sum()) for name in SPLITS}}
 
 
-def _check(slices: Slices, cases: pd.DataFrame, path: Path) -> None:
+def _check(slices: Slices, cases: pd.DataFrame, manifest: dict[str, Any], path: Path) -> None:
     """Raises one sentence for the first thing in which slices and cases do not fit."""
     _check_arrays(slices, path)
+    if values_of(manifest) != "hu":
+        _check_grey(slices, values_of(manifest), path)
     case_id, split, sex = (cases[name].to_numpy(str) for name in ("case_id", "split", "sex"))
     ids, times = np.unique(case_id, return_counts=True)
     repeated = [str(i) for i in ids[(times > 1) | (ids == "")]]
@@ -233,6 +230,16 @@ def _check_arrays(slices: Slices, path: Path) -> None:
         "a mask has other values than 0 and 1": bool((slices.mask > 1).any()),
         f"a true size is not within 1 to {size}": bool(((slices.shape < 1) | (slices.shape > size)).any()),
         "a spacing is not a positive number of mm": not positive.all(),
+    }
+    _raise_first(faults, path)
+
+
+def _check_grey(slices: Slices, values: str, path: Path) -> None:
+    images = [slices.case(i)[0] for i in range(len(slices))]
+    faults = {
+        f"the values {values!r} of dataset.json are none of {', '.join(VALUES)}": values not in VALUES,
+        "a grey level is not from 0 to 255": any(image.min() < 0 or image.max() > 255 for image in images),
+        "bitmaps have no spacing, and 1.0 mm is to stand for it": bool((slices.spacing_mm != 1).any()),
     }
     _raise_first(faults, path)
 
