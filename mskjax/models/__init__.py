@@ -18,9 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mskjax.models.densenet import DenseNet
 from mskjax.models.fcn import FCN
 from mskjax.models.initial import drawn_on_host
 from mskjax.models.jigsaw import TILES, JigsawResNet
+from mskjax.models.keras_resnet import KerasResNet
 from mskjax.models.layers import BatchNorm
 from mskjax.models.options import checked
 from mskjax.models.resnet import ResNet
@@ -31,16 +33,19 @@ NETWORKS = {
     "resnet101": functools.partial(ResNet, stage_sizes=(3, 4, 23, 3)),
     "fcn_resnet101": functools.partial(FCN, stage_sizes=(3, 4, 23, 3)),
     "jigsaw_resnet101": functools.partial(JigsawResNet, stage_sizes=(3, 4, 23, 3)),
+    "densenet121": functools.partial(DenseNet, stage_sizes=(6, 12, 24, 16)),
+    "keras_resnet50": functools.partial(KerasResNet, stage_sizes=(3, 4, 6, 3)),
 }
 
 
 def build(name: str, **options: Any) -> nn.Module:
-    """The network `name` of `NETWORKS`, torchvision's where no option says otherwise.
+    """The network `name` of `NETWORKS`, with the options of its source where none says otherwise.
 
     Options are the fields of its class: `num_classes` (None: no head), `aux_head` (segmenters), `stage_sizes` (four
-    numbers of blocks), `width` (channels of the stem), `dropout` (segmenters' heads), `hidden` (units of the jigsaw's
-    head) and `dtype`, in which it computes: float32, bfloat16 or float64. Parameters, statistics and logits are
-    float32, or float64 where `dtype` is. Raises `ValueError` for a name, an option or a value that it does not know.
+    numbers of blocks), `width` (channels of the stem, growth of a DenseNet), `dropout` (segmenters' heads), `hidden`
+    (units of the jigsaw's head), `variant` ("keras" or "torchvision", of classifiers: whose form, where both have one)
+    and `dtype`, in which it computes: float32, bfloat16 or float64. Parameters, statistics and logits are float32, or
+    float64 where `dtype` is. Raises `ValueError` for a name, an option or a value that it does not know.
     """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is unknown; choose one of {', '.join(NETWORKS)}")

@@ -1,4 +1,4 @@
-"""Initialisers of PyTorch, and a host generator that spares them XLA.
+"""Initialisers of PyTorch and Keras, and a host generator that spares them XLA.
 
 XLA compiles the random numbers of a ResNet101 for some twenty seconds. Under `drawn_on_host` the same initialisers take
 them from numpy in one second, alike on every backend and for any number of devices. Kernel layouts are Flax's,
@@ -42,11 +42,18 @@ def filled(value: float, shape: Shape, dtype: Any = jnp.float32) -> Array | np.n
 
 def kaiming_normal_fan_out(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
     """A kernel of standard deviation sqrt(2 / fan_out), fan_out being out times h times w; torchvision's ResNet."""
-    std = math.sqrt(2 / (math.prod(shape) / shape[-2]))
-    generator = _generator.get()
-    if generator is None:
-        return std * jax.random.normal(key, shape, dtype)
-    return std * generator.standard_normal(shape, dtype)
+    return _normal(math.sqrt(2 / (math.prod(shape) / shape[-2])), key, shape, dtype)
+
+
+def kaiming_normal_fan_in(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
+    """A kernel of standard deviation sqrt(2 / fan_in), fan_in being in times h times w; torchvision's DenseNet."""
+    return _normal(math.sqrt(2 / math.prod(shape[:-1])), key, shape, dtype)
+
+
+def glorot_uniform(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
+    """A kernel within +-sqrt(6 / (fan_in + fan_out)), which are times h times w; what Keras gives its layers."""
+    fans = math.prod(shape[:-2]) * (shape[-2] + shape[-1])
+    return _uniform(math.sqrt(6 / fans), key, shape, dtype)
 
 
 def uniform_fan_in(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
@@ -57,6 +64,13 @@ def uniform_fan_in(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | 
 def bias_of(kernel_shape: Shape) -> Initialiser:
     """The initialiser of a bias, within the same bounds as `uniform_fan_in` of its kernel; PyTorch's default."""
     return functools.partial(_uniform, 1 / math.sqrt(math.prod(kernel_shape[:-1])))
+
+
+def _normal(std: float, key: Key, shape: Shape, dtype: Any) -> Array | np.ndarray:
+    generator = _generator.get()
+    if generator is None:
+        return std * jax.random.normal(key, shape, dtype)
+    return std * generator.standard_normal(shape, dtype)
 
 
 def _uniform(bound: float, key: Key, shape: Shape, dtype: Any) -> Array | np.ndarray:

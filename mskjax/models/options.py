@@ -8,11 +8,29 @@ import jax
 import jax.numpy as jnp
 
 DTYPES = ("float32", "bfloat16", "float64")
+KERAS, TORCHVISION = "keras", "torchvision"
+VARIANTS = {
+    "resnet50": (TORCHVISION,),
+    "resnet101": (TORCHVISION,),
+    "densenet121": (KERAS, TORCHVISION),
+    "inception_v3": (KERAS, TORCHVISION),
+    "inception_resnet_v2": (KERAS,),
+    "keras_resnet50": (KERAS,),
+}
+_NAMESAKES = {
+    ("resnet50", KERAS): "keras_resnet50",
+    ("resnet101", KERAS): "keras_resnet50",
+    ("keras_resnet50", TORCHVISION): "resnet50",
+}
 
 
 def checked(name: str, network: type, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of `build`, with `stage_sizes` as a tuple and `dtype` as a dtype; `ValueError` names a bad one."""
-    known = [field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")]
+    """The options of `build`, with `stage_sizes` as a tuple and `dtype` as a dtype; `ValueError` names a bad one.
+
+    The variant is left out where a network has one only, and no such field.
+    """
+    fields = [field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")]
+    known = [*fields, *(["variant"] if name in VARIANTS and "variant" not in fields else [])]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join(known)}")
     for option, value in options.items():
@@ -21,8 +39,17 @@ def checked(name: str, network: type, options: dict[str, Any]) -> dict[str, Any]
             raise ValueError(f"{name} has {option}={value!r}; it must be {description}")
     if options.get("aux_head") and options.get("num_classes", 1) is None:
         raise ValueError(f"{name} has aux_head=True but num_classes=None, which leaves all heads out; name num_classes")
+    if "variant" in options:
+        _check_variant(name, options["variant"])
     converted = {"stage_sizes": tuple, "dropout": float, "dtype": jnp.dtype}
-    return {option: converted.get(option, lambda same: same)(value) for option, value in options.items()}
+    return {option: converted.get(option, lambda same: same)(options[option]) for option in options if option in fields}
+
+
+def _check_variant(name: str, variant: str) -> None:
+    if variant in VARIANTS[name]:
+        return
+    instead = f"; {variant}'s ResNet is {_NAMESAKES[name, variant]}" if (name, variant) in _NAMESAKES else ""
+    raise ValueError(f"{name} has variant={variant!r} but follows {VARIANTS[name][0]} alone{instead}")
 
 
 def _is_count(value: Any) -> bool:
@@ -48,5 +75,6 @@ RULES = {
     "width": (_is_count, "a positive whole number"),
     "hidden": (_is_count, "a positive whole number"),
     "dropout": (lambda value: isinstance(value, (int, float)) and 0 <= value < 1, "at least 0 and below 1"),
+    "variant": (lambda value: value in (KERAS, TORCHVISION), f"{KERAS!r} or {TORCHVISION!r}"),
     "dtype": (_is_dtype, f"one of {', '.join(DTYPES)}, float64 only with jax_enable_x64"),
 }
