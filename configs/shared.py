@@ -32,6 +32,8 @@ def run(
     learning_rate: float,
     batch_size: int,
     epochs: int,
+    patience: int = 75,
+    stop_on: str = "both",
     init_from: str = "",
     fresh: Sequence[str] = (),
 ) -> ConfigDict:
@@ -48,7 +50,8 @@ def run(
             "learning_rate": learning_rate,
             "batch_size": batch_size,
             "epochs": epochs,
-            "patience": 75,  # epochs in which neither loss has fallen
+            "patience": patience,  # epochs
+            "stop_on": stop_on,  # "both": when neither loss has fallen for so long; "validation": when that has not
             "checkpoint_minutes": 10.0,
             "devices": 0,  # 0: as many as the batch can be split over evenly
         }

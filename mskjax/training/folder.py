@@ -52,7 +52,8 @@ class RunFolder:
         base: str | Path = ".",
     ):
         self.workdir, self.config, self.examples = Path(workdir), dict(config), examples
-        self.schedule = Schedule(*(config[name] for name in ("seed", "learning_rate", "epochs", "patience")))
+        fields = ("seed", "learning_rate", "epochs", "patience", "stop_on")
+        self.schedule = Schedule(**{name: config[name] for name in fields if name in config})
         self.task, self._optimizer, self._dataset, self._base = task, optimizer, dataset, Path(base)
         self._open, self._started_s = ExitStack(), time.monotonic()
         self._checkpoints: Any = None
@@ -163,7 +164,9 @@ def is_done(workdir: Path, config: Mapping[str, Any]) -> bool:
         return False
     provenance.check_config(workdir, config)
     own = read_json(workdir / "config.json")
-    if all(own[name] == config[name] for name in ("epochs", "patience")):
+    # A run of before there was a choice stopped on both losses.
+    asked, done = ({"stop_on": "both", **fields} for fields in (config, own))
+    if all(done[name] == asked[name] for name in ("epochs", "patience", "stop_on")):
         return True
     if not any((workdir / "checkpoints").glob("*")):
         raise ValueError(f"{workdir} is finished and its checkpoints are gone, so it cannot go on; use another workdir")

@@ -73,9 +73,8 @@ class _Lane:
         """Is done with its job."""
         self.job, self.left, self.over = None, 0, False
 
-    def _is_over(self, job: Job, *flat: int) -> bool:
-        epoch = self.step // job.examples.steps_per_epoch
-        return epoch >= job.schedule.epochs or min(flat) >= job.schedule.patience
+    def _is_over(self, job: Job, training_flat: int, validation_flat: int) -> bool:
+        return job.schedule.is_over(self.step // job.examples.steps_per_epoch, training_flat, validation_flat)
 
 
 def fit(steps: Steps, arrays: Arrays, jobs: Iterable[Job], mesh: Mesh, caught: Caught) -> None:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mskjax import tasks
 from mskjax.data import batches
-from mskjax.data.dataset import Dataset, read_dataset
+from mskjax.data.dataset import Dataset, read_dataset, require_hu, require_masks
 from mskjax.files import require_folder
 from mskjax.training import optim, sharding, signals
 from mskjax.training.curves import plot_curves
@@ -29,7 +29,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     """Trains the run that `config` (as of configs/segmentation.py) describes in the folder `workdir`.
 
     A run that was stopped goes on from its last checkpoint, bit for bit on the same devices; a finished one is left as
-    it is, unless it is given more epochs or patience than before.
+    it is, unless it is given more epochs or patience than before, or stops on another loss.
 
     Raises `ValueError` or `OSError` for inputs that do not fit and for a loss that is not finite, and
     `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint and the best weights so far are saved.
@@ -42,6 +42,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     require_folder(workdir)
     mesh = sharding.make_mesh(config["devices"], config["batch_size"])
     dataset = read_dataset(config["dataset"]).without_test()
+    check_dataset(dataset, config["task"]["name"])
     examples = of_splits(dataset, config["batch_size"])
     train_run(workdir, config, examples, load(dataset, config["image_size"], mesh), dataset.manifest, mesh)
 
@@ -101,6 +102,17 @@ def check(config: Mapping[str, Any]) -> None:
     for name in ("learning_rate", "epochs", "patience", "image_size"):
         if not config[name] > 0:
             raise ValueError(f"config.{name} is {config[name]}; it must be above 0")
+
+
+def check_dataset(dataset: Dataset, task: str) -> None:
+    """Raises `ValueError` for slices that the task named `task` cannot learn from.
+
+    All but a classification need HU, and a segmentation needs a mask on every slice.
+    """
+    if task != "classification":
+        require_hu(dataset, f"task {task}")
+    if task == "segmentation":
+        require_masks(dataset, f"task {task}")
 
 
 def plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:

@@ -67,10 +67,12 @@ def descend(tmp_path):
     """Runs the loop by plain gradient descent, so that each step can be worked out by hand."""
     mesh, optimizer = sharding.make_mesh(1, 1), optax.identity()
 
-    def run(data, task=None, rate=1.0, epochs=10, patience=100, caught=None, steps=None, interval_s=1e9):
+    def run(
+        data, task=None, rate=1.0, epochs=10, patience=100, caught=None, steps=None, interval_s=1e9, stop_on="both"
+    ):
         (arrays, rows), task = data, task or Mean()
         steps = steps or compile_steps(task, optimizer, mesh)
-        schedule = Schedule(seed=0, learning_rate=rate, epochs=epochs, patience=patience)
+        schedule = Schedule(seed=0, learning_rate=rate, epochs=epochs, patience=patience, stop_on=stop_on)
         job = Recorder(task, optimizer, rows, schedule, tmp_path / "checkpoints", interval_s)
         fit(steps, jax.device_put(arrays, sharding.whole(mesh)), [job], mesh, caught or Caught())
         return job.state, job
@@ -117,6 +119,36 @@ def test_stops_only_when_both_losses_are_flat(descend):
     assert [row["epochs_flat_training"] for row in recorder.rows] == [0, 0, 1, 2, 3]
     assert [row["epochs_flat_validation"] for row in recorder.rows] == [0, 1, 2, 3, 4]
     assert int(state.step) == 5
+
+
+def test_stops_when_the_validation_loss_alone_is_flat(descend):
+    # As above: the validation loss is 36, then 4 for ever, lowest in epoch 1.
+    state, recorder = descend(examples([8, 8], [6]), rate=1.0, epochs=50, patience=3, stop_on="validation")
+    assert [row["epochs_flat_validation"] for row in recorder.rows] == [0, 1, 2, 3]
+    assert recorder.rows[-1]["epochs_flat_training"] == 2
+    assert int(state.step) == 4
+
+
+@pytest.mark.parametrize(
+    ("stop_on", "epoch", "flat", "over"),
+    [
+        ("both", 5, (3, 3), True),
+        ("both", 5, (9, 2), False),
+        ("both", 5, (2, 9), False),
+        ("validation", 5, (0, 3), True),
+        ("validation", 5, (9, 2), False),
+        ("validation", 8, (0, 0), True),
+    ],
+)
+def test_when_a_schedule_is_over(stop_on, epoch, flat, over):
+    """After 8 epochs, or 3 flat ones of (training, validation)."""
+    schedule = Schedule(seed=0, learning_rate=1.0, epochs=8, patience=3, stop_on=stop_on)
+    assert schedule.is_over(epoch, *flat) == over
+
+
+def test_a_schedule_knows_what_to_stop_on():
+    with pytest.raises(ValueError, match="stop_on is 'training'; it must be one of both, validation"):
+        Schedule(seed=0, learning_rate=1.0, epochs=1, patience=1, stop_on="training")
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(descend, tmp_path):

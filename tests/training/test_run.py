@@ -16,6 +16,8 @@ from mskjax.data import batches
 from mskjax.data.dataset import read_dataset, write_dataset
 from mskjax.training import Interrupted, load_run, signals, train
 from mskjax.training.examples import of_splits
+from mskjax.training.folder import is_done
+from mskjax.training.run import plain
 from mskjax.training.writer import read_rows
 
 
@@ -76,6 +78,19 @@ def test_more_epochs_let_a_finished_run_go_on(run, squares, tmp_path):
     assert [row["epoch"] for row in read_rows(run / "metrics.jsonl")] == [1, 2, 3]
     assert json.loads((run / "DONE").read_text())["step"] == 6
     assert [s["step"] for s in json.loads((run / "provenance.json").read_text())["starts"]] == [0, 4]
+
+
+def test_a_run_of_before_one_could_choose_what_to_stop_on_stopped_on_both(run, squares):
+    path = run / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("stop_on") == "both"
+    path.write_text(json.dumps(config))
+    train(small(squares), run)
+    assert "stop_on" not in json.loads(path.read_text()), "it was left as it is"
+    assert not is_done(run, plain(small(squares, stop_on="validation")))
+    train(small(squares, epochs=3), run)
+    assert json.loads(path.read_text())["stop_on"] == "both"
+    assert [row["epoch"] for row in read_rows(run / "metrics.jsonl")] == [1, 2, 3]
 
 
 def test_a_finished_run_without_checkpoints_is_not_overwritten(run, squares):
