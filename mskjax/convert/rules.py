@@ -64,8 +64,9 @@ class Renamed:
 def rename(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Renamed:
     """The tensors under their new names; shapes are not checked yet and nothing is copied."""
     renamed = Renamed()
+    patterns = [(rule, re.compile(rule.source)) for rule in rules]  # of which re's own cache holds too few
     for source, array in tensors.items():
-        matches = [(rule, match) for rule in rules if (match := re.fullmatch(rule.source, source))]
+        matches = [(rule, match) for rule, pattern in patterns if (match := pattern.fullmatch(source))]
         if len(matches) != 1:
             renamed.problems.append(f"+ {_show(source, array)}: matches {len(matches)} rules instead of one")
             continue

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from mskjax.convert.rules import Rule, conv_kernel, dense_kernel
 
 
-def _batch_norm(source: str, target: str) -> list[Rule]:
+def batch_norm(source: str, target: str) -> list[Rule]:
+    """The rules of a BatchNorm2d, whose count of batches is left out."""
     return [
         Rule(rf"{source}\.weight", f"params/{target}/scale"),
         Rule(rf"{source}\.bias", f"params/{target}/bias"),
@@ -21,7 +22,7 @@ def _batch_norm(source: str, target: str) -> list[Rule]:
 def _fcn_head(name: str) -> list[Rule]:
     return [
         Rule(rf"{name}\.0\.weight", f"params/{name}/conv/kernel", conv_kernel),
-        *_batch_norm(rf"{name}\.1", f"{name}/bn"),
+        *batch_norm(rf"{name}\.1", f"{name}/bn"),
         Rule(rf"{name}\.4\.weight", f"params/{name}/logits/kernel", conv_kernel),
         Rule(rf"{name}\.4\.bias", f"params/{name}/logits/bias"),
     ]
@@ -30,11 +31,11 @@ def _fcn_head(name: str) -> list[Rule]:
 _BLOCK = r"(?:backbone\.)?layer(\d)\.(\d+)"
 _TRUNK = [
     Rule(r"(?:backbone\.)?conv1\.weight", "params/backbone/conv1/kernel", conv_kernel),
-    *_batch_norm(r"(?:backbone\.)?bn1", "backbone/bn1"),
+    *batch_norm(r"(?:backbone\.)?bn1", "backbone/bn1"),
     Rule(rf"{_BLOCK}\.conv(\d)\.weight", r"params/backbone/layer\1_\2/conv\3/kernel", conv_kernel),
-    *_batch_norm(rf"{_BLOCK}\.bn(\d)", r"backbone/layer\1_\2/bn\3"),
+    *batch_norm(rf"{_BLOCK}\.bn(\d)", r"backbone/layer\1_\2/bn\3"),
     Rule(rf"{_BLOCK}\.downsample\.0\.weight", r"params/backbone/layer\1_\2/downsample_conv/kernel", conv_kernel),
-    *_batch_norm(rf"{_BLOCK}\.downsample\.1", r"backbone/layer\1_\2/downsample_bn"),
+    *batch_norm(rf"{_BLOCK}\.downsample\.1", r"backbone/layer\1_\2/downsample_bn"),
 ]
 _HEADS = {
     "fc": [
@@ -51,5 +52,9 @@ def rules(heads: Collection[str]) -> list[Rule]:
 
     The tensors of any other head are left out on purpose.
     """
-    kept = [rule for head in heads for rule in _HEADS[head]]
-    return [*_TRUNK, *kept, *(Rule(rf"{head}\..*", None) for head in _HEADS if head not in heads)]
+    return [*_TRUNK, *(rule for name in _HEADS for rule in head(name, heads))]
+
+
+def head(name: str, heads: Collection[str]) -> list[Rule]:
+    """The rules of the head `name`, which is left out where `heads` lacks it."""
+    return _HEADS[name] if name in heads else [Rule(rf"{name}\..*", None)]
