@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.module import InterceptorContext
 from jax import Array
 from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import ClosedJaxpr, Jaxpr, Var
@@ -63,6 +64,24 @@ def grad_cam(
     return maps
 
 
+def last_feature_map(module: nn.Module, variables: Variables, image: Any) -> str:
+    """The name of the last of the module's outputs that is a feature map [b, h, w, c], the usual layer to look at.
+
+    `image` is one as the module takes, or a `jax.ShapeDtypeStruct`. Raises `ValueError` where no output is such a map.
+    """
+    names: list[str] = []
+
+    def note(variables: Variables, image: Any) -> None:
+        outputs: Any = module.apply(variables, image)
+        if isinstance(outputs, Mapping):
+            names.extend(name for name, output in outputs.items() if output.ndim == 4)
+
+    jax.eval_shape(note, variables, image)
+    if not names:
+        raise ValueError(f"{type(module).__name__} names no feature map among its outputs; name a submodule's path")
+    return names[-1]
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _in_batches(
     module: nn.Module, layer: str, batch_size: int, variables: Variables, image: Array, target: Array
@@ -107,7 +126,7 @@ def _forward(module: nn.Module, layer: str, variables: Variables, image: Array) 
     """The layer's output and the logits."""
     made: Made = {}
 
-    def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+    def record(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
         output = call(*args, **kwargs)
         if context.method_name == "__call__" and context.module.path:
             made.setdefault("/".join(context.module.path), []).append(output)
