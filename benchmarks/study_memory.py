@@ -13,7 +13,7 @@ import argparse
 from benchmarks.common import report
 from configs.data_efficiency import get_config
 from mskjax.study import memory
-from mskjax.study.data_efficiency import plain
+from mskjax.study.settings import plain
 
 SLICES = 204
 

@@ -27,7 +27,7 @@ from benchmarks.common import report
 from benchmarks.studies import launch
 from configs.data_efficiency import get_config
 from mskjax.files import remove
-from mskjax.study import cell_run, sweep
+from mskjax.study import cell_run, kinds, sweep
 
 STUDY = {"inits": ("random",), "folds": 3, "draws": 1, "seeds": 1}
 SMALL = {"sizes": (5,)}
@@ -122,7 +122,8 @@ def main() -> None:
 
 def watched(config: ConfigDict, workdir: Path) -> Watch:
     """Runs the sweep with its compiled functions and its cells' beginnings and ends under watch."""
-    watch, compile_steps, judge = Watch(), sweep.compile_steps, sweep.judge
+    watch, compile_steps = Watch(), sweep.compile_steps
+    kind = kinds.KINDS["data_efficiency"]
 
     class Cell(cell_run.CellRun):
         def __enter__(self) -> "Cell":
@@ -139,10 +140,11 @@ def watched(config: ConfigDict, workdir: Path) -> Watch:
         return dataclasses.replace(steps, **{own: watch.timed(name, getattr(steps, own)) for own, name in pairs})
 
     def judge_of(*arguments: Any) -> cell_run.Judge:
-        made = judge(*arguments)
+        made: Any = kind.judge(*arguments)
         return dataclasses.replace(made, forward=watch.timed("predict", made.forward))
 
-    sweep.CellRun, sweep.compile_steps, sweep.judge = Cell, steps_of, judge_of  # pyright: ignore
+    sweep.CellRun, sweep.compile_steps = Cell, steps_of  # pyright: ignore
+    kinds.KINDS["data_efficiency"] = dataclasses.replace(kind, judge=judge_of)
     jax.monitoring.register_event_duration_secs_listener(watch.heard)
     config.devices = 1  # so that cells follow each other
     if failed := sweep.sweep(config, workdir):

@@ -68,6 +68,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     transferred = 3e-4 if network["stage_sizes"] == (3, 4, 23, 3) else 3e-3
     config = ConfigDict(
         {
+            "study": "data_efficiency",  # the kind; launch.sweep and launch.evaluate know by it what to do
             "dataset": "",  # a folder made by launch.prepare; its split "test" is held out, all others are the cohort
             "seed": 0,
             "folds": 4,  # each validates in turn

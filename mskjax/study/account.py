@@ -1,13 +1,11 @@
-"""What a study will take, before it is run: cells, parameters, updates, memory, disk and, from a measured step, time.
+"""What a study will take, before it is run: cells, parameters, updates, memory, disk and, from measured steps, time.
 
 Numbers of updates are upper bounds, as runs may stop early; memory and time are estimates and are called so.
 """
 
-import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,165 +13,173 @@ import numpy as np
 from mskjax.data.dataset import Dataset
 from mskjax.data.splits import counted
 from mskjax.study import memory
-from mskjax.study.data_efficiency import Cell, Config, notes, plain, pretext_config, pretext_split, pretexts, run_config
+from mskjax.study.estimates import Measured, Networks, Work, estimate_s, networks, work, works
+from mskjax.study.kinds import Cell, axes, kind_of
 from mskjax.study.memory import Memory
+from mskjax.study.settings import Config, plain
 from mskjax.study.text import duration, size, table
 from mskjax.training.checkpoint import KEPT
 
-SHORTER_EPOCHS = 200  # after which cells might stop; a second line of the estimate
-CELLS = "cells"  # a column beside those of the pretexts
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Seconds of one training step and of one validation batch of a cell on one device, once compiled."""
-
-    device: str
-    step_s: float
-    validation_s: float
-
-
-@dataclass(frozen=True)
-class Work:
-    """The updates of one run, or of several, and the batches that are validated in between."""
-
-    steps: int
-    validations: int
-
-    def seconds(self, measured: Measured) -> float:
-        """How long it takes on one device."""
-        return self.steps * measured.step_s + self.validations * measured.validation_s
-
-
-def work(training: int, validating: int, batch_size: int, epochs: int) -> Work:
-    """The work of a run of `epochs` epochs on `training` slices, with `validating` slices after each."""
-    return Work(epochs * math.ceil(training / batch_size), epochs * math.ceil(validating / batch_size))
-
-
-def works(config: Config, cells: Sequence[Cell], epochs: int | None = None) -> list[Work]:
-    """The work of each cell if none stops early; all validate in as many batches as the largest fold needs.
-
-    `epochs` is that of the config where it is not given.
-    """
-    study, validating = plain(config), max(len(cell.validation_cases) for cell in cells)
-    length = epochs or study["epochs"]
-    return [work(len(cell.train_cases), validating, study["batch_size"], length) for cell in cells]
-
-
-def estimate_s(works: Iterable[Work], measured: Measured, devices: int = 1) -> float:
-    """The seconds until the last cell ends when each device, as soon as it is free, takes the next cell in order.
-
-    The little that cells of unlike n wait for each other at the ends of epochs is not counted.
-    """
-    free_s = [0.0] * devices
-    for one in works:
-        heapq.heapreplace(free_s, free_s[0] + one.seconds(measured))
-    return max(free_s)
+SHORTER_EPOCHS = 200  # after which runs might stop; a second block of the estimate
 
 
 def account(
     config: Config,
     cells: Sequence[Cell],
     dataset: Dataset,
-    measured: Measured | None = None,
+    measured: Mapping[str, Measured] | None = None,
     devices: int = 1,
     xla: bool = False,
 ) -> str:
     """The account as text, a paragraph each for cells, networks, memory, disk and time, and the notes on the cohort.
 
-    `devices` train side by side. Without `measured` no time is told. `xla` adds XLA's own account of a cell's compiled
-    training step, which takes minutes at full size on a CPU.
+    `devices` train side by side. `measured` is of every one of `networks`; without it no time is told. `xla` adds XLA's
+    own account of the compiled training step of cells, which takes minutes at full size on a CPU.
     """
-    study, slices = plain(config), len(dataset.slices)
-    runs = {CELLS: run_config(config, cells[0])} | {name: pretext_config(config, name) for name in pretexts(config)}
-    memories = {name: memory.of_run(run, slices) for name, run in runs.items()}
-    by_xla = memory.by_xla(runs[CELLS], slices) if xla else None
+    study, slices, kind = plain(config), len(dataset.slices), kind_of(config)
+    runs = networks(study, cells)
+    memories = {name: memory.of_run(run, slices) for name, (run, _) in runs.items()}
+    by_xla = {name: memory.by_xla(run, slices) for name, (run, own) in runs.items() if own} if xla else {}
+    of_pretexts = tuple(map(len, kind.pretext_split(dataset.cases, study))) if kind.pretexts(study) else ()
     paragraphs = [
-        _cells(study, cells, works(config, cells)),
-        _pretexts(runs, memories, pretext_split(dataset.cases, config)),
-        _memory(study["task"]["model"]["dtype"], memories, by_xla),
-        _disk(study, cells, dataset, memories, devices),
-        _time(config, cells, measured, devices),
-        "\n".join(f"Note: {note}" for note in notes(dataset.cases, config)),
+        _cells(kind.factors(study), cells, works(study, cells)),
+        _networks(runs, memories, of_pretexts),
+        _memory(runs, memories, by_xla),
+        _disk(study, runs, dataset, memories, devices),
+        _time(study, runs, of_pretexts, measured, devices),
+        "\n".join(f"Note: {note}" for note in kind.notes(dataset.cases, study)),
     ]
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def _cells(study: Mapping[str, Any], cells: Sequence[Cell], works: Sequence[Work]) -> str:
-    inits, sizes = study["inits"], study["sizes"]
-    factors = [(len(inits), "initialisation"), (len(sizes), "size")]
-    factors += [(study[f"{name}s"], name) for name in ("fold", "draw", "seed")]
-    number = Counter((cell.init, cell.n) for cell in cells)
-    of_init, of_n = Counter(cell.init for cell in cells), Counter(cell.n for cell in cells)
-    longest = {n: max((w for c, w in zip(cells, works, strict=True) if c.n == n), key=lambda w: w.steps) for n in sizes}
+def _cells(factors: Sequence[tuple[int, str]], cells: Sequence[Cell], works: Sequence[Work]) -> str:
+    names, columns = axes(cells)
+    number = Counter((cell.row, cell.column) for cell in cells)
+    longest = {
+        name: max((one for cell, one in zip(cells, works, strict=True) if cell.column == name), key=lambda w: w.steps)
+        for name in columns
+    }
     rows = [
-        ["", *(f"n={n}" for n in sizes), "all"],
-        *([init, *(number[init, n] for n in sizes), of_init[init]] for init in inits),
-        ["all", *(of_n[n] for n in sizes), len(cells)],
-        _at_most("training steps", [longest[n].steps for n in sizes], sum(one.steps for one in works)),
-        _at_most("validation batches", [longest[n].validations for n in sizes], sum(one.validations for one in works)),
+        ["", *columns, "all"],
+        *([name, *(number[name, column] for column in columns), _sum(number, name, 0)] for name in names),
+        ["all", *(_sum(number, column, 1) for column in columns), len(cells)],
+        _at_most("training steps of a cell", [one.steps for one in longest.values()], [one.steps for one in works]),
+        _at_most(
+            "validation batches of a cell",
+            [one.validations for one in longest.values()],
+            [one.validations for one in works],
+        ),
     ]
-    return f"{counted(len(cells), 'cell')}: {' x '.join(counted(*factor) for factor in factors)}\n{table(rows)}"
+    product = " x ".join(counted(*factor) for factor in factors)
+    return f"{counted(len(cells), 'cell')}: {product}\n{table(rows)}\nfolders: cells/{_braces(cells)}"
 
 
-def _at_most(label: str, of_a_cell: Sequence[int], of_all: int) -> list[str]:
-    return [f"{label} of a cell, at most; sum", *(f"{number:,}" for number in of_a_cell), f"{of_all:,}"]
+def _sum(number: Mapping[tuple[str, str], int], name: str, axis: int) -> int:
+    return sum(count for key, count in number.items() if key[axis] == name)
 
 
-def _pretexts(
-    runs: Mapping[str, Any], memories: Mapping[str, Memory], split: tuple[tuple[str, ...], tuple[str, ...]]
-) -> str:
+def _braces(cells: Sequence[Cell]) -> str:
+    """The cells' names as a shell writes them: {random,jigsaw}_n{005,020}_fold0_draw0_seed0."""
+    names = [(cell.row, *cell.name.removeprefix(f"{cell.row}_").split("_")) for cell in cells]
+    parts = [list(dict.fromkeys(part)) for part in zip(*names, strict=True)]
+    return "_".join(part[0] if len(part) == 1 else _alternatives(part) for part in parts)
+
+
+def _alternatives(words: list[str]) -> str:
+    return f"{{{','.join(sorted(words))}}}"
+
+
+def _at_most(label: str, of_a_cell: Sequence[int], of_cells: Sequence[int]) -> list[str]:
+    return [f"{label}, at most; sum", *(f"{number:,}" for number in of_a_cell), f"{sum(of_cells):,}"]
+
+
+def _networks(runs: Networks, memories: Mapping[str, Memory], of_pretexts: tuple[int, ...]) -> str:
     """The networks, and the pretexts' updates."""
-    train, validation = map(len, split)
     rows = [["", "parameters", "batch", "training steps, at most"]]
-    for name, run in runs.items():
-        steps = "see above" if name == CELLS else f"{work(train, 0, run['batch_size'], run['epochs']).steps:,}"
+    for name, (run, cells) in runs.items():
+        steps = "see above" if cells else f"{work(of_pretexts[0], 0, run['batch_size'], run['epochs']).steps:,}"
         rows.append([name, f"{memories[name].parameters:,}", run["batch_size"], steps])
-    told = f"; pretexts train on {counted(train, 'slice')} and validate on {validation}" if len(runs) > 1 else ""
+    told = ""
+    if of_pretexts:
+        told = f"; pretexts train on {counted(of_pretexts[0], 'slice')} and validate on {of_pretexts[1]}"
     return f"Networks{told}\n{table(rows)}"
 
 
-def _memory(dtype: str, memories: Mapping[str, Memory], by_xla: int | None) -> str:
-    parts = {
-        "weights, best weights, Adam's moments": "state",
-        "gradients": "gradients",
-        "activations that the derivative stores": "activations",
-        "slices of the dataset": "examples",
-        "together": "total",
-    }
-    rows = [["", *memories]]
-    rows += [[label, *(size(getattr(one, part)) for one in memories.values())] for label, part in parts.items()]
-    if by_xla is not None:
-        rows.append(["XLA's own account of the compiled step", size(by_xla), *[""] * (len(memories) - 1)])
-    return f"Memory of a device, estimated, computing in {dtype}\n{table(rows)}"
+def _memory(runs: Networks, memories: Mapping[str, Memory], by_xla: Mapping[str, int]) -> str:
+    parts = ("state", "gradients", "activations", "examples", "total")
+    rows = [["", "computing in", *parts, *(["XLA's account"] if by_xla else [])]]
+    for name, own in memories.items():
+        dtype = runs[name][0]["task"]["model"].get("dtype", "float32")
+        told = [size(by_xla[name]) if name in by_xla else ""] if by_xla else []
+        rows.append([name, dtype, *(size(getattr(own, part)) for part in parts), *told])
+    return (
+        "Memory of a device, estimated; the state is weights, best weights and Adam's moments, "
+        f"activations are what the derivative stores\n{table(rows)}"
+    )
 
 
 def _disk(
-    study: Mapping[str, Any], cells: Sequence[Cell], dataset: Dataset, memories: Mapping[str, Memory], devices: int
+    study: Mapping[str, Any], runs: Networks, dataset: Dataset, memories: Mapping[str, Memory], devices: int
 ) -> str:
-    cell, test = memories[CELLS], dataset.rows("test")
+    of_cells = [(memories[name], len(cells)) for name, (_, cells) in runs.items() if cells]
+    count, largest = sum(number for _, number in of_cells), max(own.state for own, _ in of_cells)
+    test = dataset.rows("test")
     pixels = int(dataset.slices.shape[test].astype(np.int64).prod(axis=1).sum())
+    best = sum(number * own.weights for own, number in of_cells)
     parts = {
-        f"best weights of {counted(len(cells), 'cell')}": len(cells) * cell.weights * (study["keep"] == "weights"),
-        f"their masks of {counted(len(test), 'test slice')}, at most": len(cells) * math.ceil(pixels / 8),
-        "best weights of the pretexts": sum(one.weights for name, one in memories.items() if name != CELLS),
+        f"best weights of {counted(count, 'cell')}": best * (study["keep"] == "weights"),
+        f"their masks of {counted(len(test), 'test slice')}, at most": count * math.ceil(pixels / 8),
+        "best weights of the pretexts": sum(memories[name].weights for name, (_, cells) in runs.items() if not cells),
         # One more than are kept, while it is being written.
-        f"checkpoints of {counted(devices, 'running cell')}": (KEPT + 1) * devices * cell.state,
+        f"checkpoints of {counted(devices, 'running cell')}": (KEPT + 1) * devices * largest,
     }
     rows = [*parts.items(), ("together", sum(parts.values()))]
     return f"Disk, with config.keep={study['keep']}\n{table([[label, size(number)] for label, number in rows])}"
 
 
-def _time(config: Config, cells: Sequence[Cell], measured: Measured | None, devices: int) -> str:
+def _time(
+    study: Mapping[str, Any],
+    runs: Networks,
+    of_pretexts: tuple[int, ...],
+    measured: Mapping[str, Measured] | None,
+    devices: int,
+) -> str:
     if measured is None:
         return "Time: not estimated, as no step was measured"
-    epochs, numbers = plain(config)["epochs"], sorted({1, devices})
+    numbers, epochs = sorted({1, devices}), study["epochs"]
     rows = [["", *(counted(number, "device") for number in numbers)]]
     for length in sorted({epochs, min(epochs, SHORTER_EPOCHS)}, reverse=True):
-        label = f"if no cell stops before epoch {epochs}" if length == epochs else f"if all stop at epoch {length}"
-        seconds = [estimate_s(works(config, cells, length), measured, number) for number in numbers]
-        rows.append([label, *map(duration, seconds)])
-    return (
-        f"Time of the cells, without the pretexts, estimated from {measured.step_s:.3g} s a training step and "
-        f"{measured.validation_s:.3g} s a validation batch on {measured.device}\n{table(rows)}"
-    )
+        when = f"if none stops before epoch {epochs}" if length == epochs else f"if all stop at epoch {length}"
+        seconds = [_seconds(study, runs, of_pretexts, measured, number, length) for number in numbers]
+        shown = {"cells": [of_cells for of_cells, _ in seconds]}
+        if of_pretexts:
+            shown = {"pretexts": [own for _, own in seconds], **shown, "together": [sum(both) for both in seconds]}
+        rows += [[f"{name}, {when}", *map(duration, values)] for name, values in shown.items()]
+    return f"Time, estimated from steps that were measured here\n{_measured(measured)}\n{table(rows)}"
+
+
+def _measured(measured: Mapping[str, Measured]) -> str:
+    rows = [["", "a training step", "a validation batch", "on"]]
+    rows += [[name, f"{one.step_s:.3g} s", f"{one.validation_s:.3g} s", one.device] for name, one in measured.items()]
+    return table(rows)
+
+
+def _seconds(
+    study: Mapping[str, Any],
+    runs: Networks,
+    of_pretexts: tuple[int, ...],
+    measured: Mapping[str, Measured],
+    devices: int,
+    most: int,
+) -> tuple[float, float]:
+    """The seconds of the cells, task after task, and of the pretexts, whose batches all devices share evenly."""
+    of_cells = of_others = 0.0
+    for name, (run, cells) in runs.items():
+        if cells:
+            of_cells += estimate_s(works(study, cells, most), measured[name], devices)
+        else:
+            batch = run["batch_size"]
+            share = max(number for number in range(1, devices + 1) if batch % number == 0)
+            own = work(of_pretexts[0], of_pretexts[1], batch, min(run["epochs"], most))
+            of_others += own.seconds(measured[name]) / share
+    return of_cells, of_others

@@ -1,73 +1,38 @@
-"""The run folder of a cell: a run's, and what the cell says of the test slices.
+"""The run folder of a cell: a run's, and what the cell says of slices that it has not seen.
 
-cells/<name>/  config.json, provenance.json, metrics.jsonl, scores.csv, predictions.npz, best/, DONE; FAILED where the
-               loss was not finite; checkpoints/ until it is done
+cells/<name>/  config.json, provenance.json, metrics.jsonl, what the judge writes, best/, DONE; FAILED where the loss
+               was not finite; checkpoints/ until it is done
 """
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import jax
-import numpy as np
-import pandas as pd
-from jaxtyping import Bool, Float32, Int16
-
-from mskjax.data import batches
-from mskjax.data.dataset import Dataset, Slices
-from mskjax.files import atomic_path, read_json, remove
-from mskjax.study.evaluation_folder import write_table
-from mskjax.study.prediction import THRESHOLD
-from mskjax.study.summary import EDITION, score
+from mskjax.files import atomic_path, remove
 from mskjax.study.sweep_progress import SweepProgress
 from mskjax.training.folder import RunFolder
 from mskjax.training.start import BEST
 from mskjax.training.state import TrainState
 from mskjax.types import Variables
 
-SCORES, PREDICTIONS, FAILED = "scores.csv", "predictions.npz", "FAILED"
-SCORED = ("case_id", "dice", "rms_dta_cm", "sma_cm2", "smd_hu", "reference_sma_cm2", "reference_smd_hu")
+FAILED = "FAILED"
 
 
-@dataclass(frozen=True)
-class Judge:
-    """The test slices of a dataset, and a compiled network to predict them with, whatever its weights."""
+@runtime_checkable
+class Judge(Protocol):
+    """Who predicts, with a cell's best weights, what the study is judged by."""
 
-    forward: Callable[..., jax.Array]
-    slices: Slices
-    squares_hu: Int16[np.ndarray, "n S S"]
-    batch_size: int
+    @property
+    def edition(self) -> int:
+        """The edition of the scores, which is raised when they change."""
+        ...
 
-    def masks(self, variables: Variables) -> list[Bool[np.ndarray, "_ _"]]:
-        """The mask of every slice on its own grid."""
-        probability = self._probability(variables)
-        if not np.isfinite(probability).all():
-            raise ValueError("the chosen weights predict values that are no numbers; train with a lower learning rate")
-        grids = zip(self.slices.shape, self.slices.spacing_mm, strict=True)
-        return [
-            batches.unfit(square, shape, spacing_mm) > THRESHOLD
-            for square, (shape, spacing_mm) in zip(probability, grids, strict=True)
-        ]
+    def judge(self, folder: Path, variables: Variables, config: dict[str, Any]) -> None:
+        """Writes predictions and scores into the folder of the cell with this run config.
 
-    def _probability(self, variables: Variables) -> Float32[np.ndarray, "n S S"]:
-        """In full batches, the last filled up with the first slices, so that the network is compiled once."""
-        rows = np.resize(np.arange(len(self.slices)), -(-len(self.slices) // self.batch_size) * self.batch_size)
-        placed = jax.device_put(variables)
-        parts = [self.forward(placed, self.squares_hu[part]) for part in rows.reshape(-1, self.batch_size)]
-        return np.concatenate(jax.device_get(parts)).astype(np.float32)[: len(self.slices)]
-
-
-def judge(dataset: Dataset, task: Any, image_size: int, batch_size: int) -> Judge:
-    """The judge of a segmentation task's networks on the test slices."""
-
-    def predict(variables: Variables, image_hu: Any) -> jax.Array:
-        model_state = {name: value for name, value in variables.items() if name != "params"}
-        return task.predict(variables["params"], model_state, image_hu)
-
-    slices = dataset.slices.select(dataset.rows("test"))
-    return Judge(jax.jit(predict), slices, batches.fit(slices, image_size)["image_hu"], batch_size)
+        Raises `ValueError` for weights that predict no numbers.
+        """
+        ...
 
 
 class CellRun(RunFolder):
@@ -88,10 +53,9 @@ class CellRun(RunFolder):
         self._progress.epoch(self.workdir.name, row)
 
     def leave(self, state: TrainState) -> None:
-        """Writes masks and scores of the test slices and, where they are to be kept, the best weights."""
-        masks = self._judge.masks({"params": state.selection.best_params, **state.selection.best_model_state})
-        write_masks(self.workdir / PREDICTIONS, self._judge.slices, masks)
-        write_table(self.workdir / SCORES, score_masks(self._judge.slices, masks))
+        """Writes predictions and scores and, where they are to be kept, the best weights."""
+        variables = {"params": state.selection.best_params, **state.selection.best_model_state}
+        self._judge.judge(self.workdir, variables, self.config)
         if self._keep == "weights":
             self.write_best(state)
         else:
@@ -99,7 +63,7 @@ class CellRun(RunFolder):
 
     def outcome(self, state: TrainState) -> dict[str, Any]:
         """What is told of a cell's end, with the edition of its scores."""
-        return {**super().outcome(state), "edition": EDITION}
+        return {**super().outcome(state), "edition": self._judge.edition}
 
     def finish(self, state: TrainState) -> None:
         """Ends the cell; one whose weights predict no numbers has failed."""
@@ -131,48 +95,3 @@ def read_failure(folder: Path) -> str:
     """Why a cell has failed, which it would again; empty if it has not."""
     file = folder / FAILED
     return " ".join(file.read_text(encoding="utf-8").split()) if file.is_file() else ""
-
-
-def write_masks(path: Path, slices: Slices, masks: list[Bool[np.ndarray, "_ _"]]) -> None:
-    """Writes masks, eight pixels a byte, with their case ids and sizes."""
-    packed = [np.packbits(mask) for mask in masks]
-    with atomic_path(path) as written:
-        np.savez_compressed(written, case_id=slices.case_id, shape=slices.shape, mask=np.concatenate(packed))
-
-
-def read_masks(path: Path) -> dict[str, Bool[np.ndarray, "_ _"]]:
-    """The masks that `write_masks` wrote, by case id."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        pixels = arrays["shape"].astype(np.int64).prod(axis=1)
-        parts = np.split(arrays["mask"], np.cumsum(-(-pixels // 8))[:-1])
-        triples = zip(arrays["case_id"], arrays["shape"], parts, strict=True)
-        return {
-            str(case_id): np.unpackbits(part, count=int(shape.prod())).reshape(shape).astype(bool)
-            for case_id, shape, part in triples
-        }
-
-
-def read_scores(folder: Path, dataset: Dataset) -> pd.DataFrame:
-    """The scores of a finished cell, a row a slice; made anew from its masks where an earlier edition made them.
-
-    Raises `ValueError` where the file is not whole.
-    """
-    edition = read_json(folder / "DONE").get("edition")
-    if edition != EDITION:
-        slices, masks = dataset.slices.select(dataset.rows("test")), read_masks(folder / PREDICTIONS)
-        return score_masks(slices, [masks[str(case_id)] for case_id in slices.case_id])
-    table = pd.read_csv(
-        folder / SCORES, dtype={"case_id": str}, keep_default_na=False, na_values={name: [""] for name in SCORED[1:]}
-    )
-    if list(table.columns) != list(SCORED) or len(table) != len(dataset.rows("test")):
-        raise ValueError(f"{folder / SCORES} is not whole; delete {folder} and train the cell again")
-    return table
-
-
-def score_masks(slices: Slices, masks: list[Bool[np.ndarray, "_ _"]]) -> pd.DataFrame:
-    """The scores of masks against the reference, a row a slice."""
-    rows = []
-    for i, mask in enumerate(masks):
-        image_hu, reference, spacing_mm = slices.case(i)
-        rows.append({"case_id": str(slices.case_id[i]), **score(image_hu, mask, reference, spacing_mm)})
-    return pd.DataFrame(rows, columns=pd.Index(SCORED))

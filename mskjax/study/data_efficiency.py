@@ -6,21 +6,22 @@ seed, the set of patients and its own fold and draw alone: more sizes, initialis
 leave the others as they are. n counts patients; all slices of a chosen patient train.
 """
 
-import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from ml_collections import ConfigDict
 
+from mskjax.data.dataset import Dataset, require_hu, require_masks
 from mskjax.data.splits import counted
 from mskjax.study import cohort
 from mskjax.study.cohort import Cohort
+from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
 
 # What random numbers are drawn for; it leads the entropy, so that no two purposes share a stream.
 FOLDS, DRAW, RUN, PRETEXT_SPLIT, PRETEXT_RUN = range(1, 6)
@@ -29,7 +30,7 @@ LEAST = {"seed": 0, "folds": 2, "draws": 1, "seeds": 1, "devices": 0} | dict.fro
 )
 NUMBERS = {
     "alpha": (lambda value: 0 < value < 1, "above 0 and below 1"),
-    "bootstrap_samples": (lambda value: _is_whole(value, 100), "a whole number from 100 on"),
+    "bootstrap_samples": (lambda value: is_whole(value, 100), "a whole number from 100 on"),
     "checkpoint_minutes": (lambda value: value >= 0, "0 or more"),
     "leave_out": (
         lambda value: all(re.fullmatch(r"[^:]+:\d+", point) for point in value),
@@ -38,8 +39,9 @@ NUMBERS = {
 }
 WORDS = {"keep": ("weights", "predictions"), "missing_weights": ("refuse", "skip")}
 PRETEXTS = "pretexts"  # their folder in the study's, which `init_from` of a start names
-
-Config = ConfigDict | Mapping[str, Any]
+# What may change when a study goes on, beside what may change in a run: further cells, and all that concerns results.
+FREE = ("inits", "sizes", "draws", "seeds", "missing_weights", "keep", "observers", "alpha", "bootstrap_samples")
+FREE += ("leave_out",)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,21 @@ class Cell:
     def name(self) -> str:
         """The cell's folder in `cells/`."""
         return f"{self.init}_n{self.n:03d}_fold{self.fold}_draw{self.draw}_seed{self.seed}"
+
+    @property
+    def row(self) -> str:
+        """The cell's row in tables of cells."""
+        return self.init
+
+    @property
+    def column(self) -> str:
+        """The cell's column in tables of cells."""
+        return f"n={self.n}"
+
+    @property
+    def pace(self) -> str:
+        """What the cell has in common with those that take as long."""
+        return self.column
 
     def run_seed(self, study_seed: int) -> int:
         """The seed, below 2^31, of the cell's initial weights, batches, augmentation and dropout; its own by chance."""
@@ -149,30 +166,34 @@ def notes(cases: pd.DataFrame, config: Config) -> list[str]:
     return cohort.describe(cohort.gather(cases, as_patients), as_patients)
 
 
-def plain(config: Config) -> dict[str, Any]:
-    """A config as it reads back from JSON, lists for tuples, so that the two can be compared."""
-    return json.loads(config.to_json() if isinstance(config, ConfigDict) else json.dumps(config))
-
-
 def checked(config: Config) -> dict[str, Any]:
     """A study's config as `plain` gives it; `ValueError` for the first number or word in it that cannot be."""
     study = plain(config)
-    for name, least in LEAST.items():
-        if not _is_whole(study[name], least):
-            raise ValueError(f"config.{name} is {study[name]!r}; it must be a whole number from {least} on")
+    check_whole(study, LEAST)
     sizes, fraction = study["sizes"], study["pretext_validation_fraction"]
-    if not sizes or not all(_is_whole(n, 1) for n in sizes) or sizes != sorted(set(sizes)):
+    if not sizes or not all(is_whole(n, 1) for n in sizes) or sizes != sorted(set(sizes)):
         raise ValueError(f"config.sizes is {sizes}; it must be whole numbers above 0, each larger than the one before")
     if not 0 <= fraction < 1:
         raise ValueError(f"config.pretext_validation_fraction is {fraction}; it must be 0 or more and below 1")
-    for name, (holds, needed) in NUMBERS.items():
-        if not holds(study[name]):
-            raise ValueError(f"config.{name} is {study[name]!r}; it must be {needed}")
-    for name, words in WORDS.items():
-        if study[name] not in words:
-            raise ValueError(f"config.{name} is {study[name]!r}; it must be {' or '.join(words)}")
+    check_rules(study, NUMBERS)
+    check_words(study, WORDS)
     _check_inits(study)
     return study
+
+
+def check(study: Mapping[str, Any], dataset: Dataset) -> None:
+    """Raises `ValueError` or `OSError` for slices without HU or masks, nobody held out, or a missing readers' table."""
+    require_hu(dataset, "study A")
+    require_masks(dataset, "study A")
+    cohort.check_held_out(dataset.cases)
+    if study["observers"] and not Path(study["observers"]).is_file():
+        raise FileNotFoundError(f"config.observers {study['observers']} is missing; name a CSV of readers' masks")
+
+
+def factors(study: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """The numbers whose product the cells are, each with its noun."""
+    counts = {"initialisation": len(study["inits"]), "size": len(study["sizes"])}
+    return [(count, noun) for noun, count in (counts | {n: study[f"{n}s"] for n in ("fold", "draw", "seed")}).items()]
 
 
 def _check_inits(study: Mapping[str, Any]) -> None:
@@ -182,20 +203,12 @@ def _check_inits(study: Mapping[str, Any]) -> None:
     for init in inits:
         if init not in starts:
             raise ValueError(f"initialisation {init!r} is unknown; config.starts has {', '.join(starts)}")
-        _check_positive(f"starts.{init}", starts[init], ("learning_rate",))
+        check_positive(f"starts.{init}", starts[init], ("learning_rate",))
         folder, _, name = starts[init]["init_from"].partition("/")
-        if folder == PRETEXTS and name not in pretexts:
-            raise ValueError(
-                f"initialisation {init!r} needs pretext {name!r}; config.pretexts has {', '.join(pretexts)}"
-            )
         if folder == PRETEXTS:
-            _check_positive(f"{PRETEXTS}.{name}", pretexts[name], ("learning_rate", "batch_size", "epochs", "patience"))
-
-
-def _check_positive(place: str, fields: Mapping[str, Any], names: Sequence[str]) -> None:
-    for name in names:
-        if not fields[name] > 0:
-            raise ValueError(f"config.{place}.{name} is {fields[name]}; it must be above 0")
+            if name not in pretexts:
+                raise ValueError(f"{init!r} needs pretext {name!r}; config.pretexts has {', '.join(pretexts)}")
+            check_positive(f"{PRETEXTS}.{name}", pretexts[name], ("learning_rate", "batch_size", "epochs", "patience"))
 
 
 def _folds(patients: Cohort, study: Mapping[str, Any]) -> list[list[str]]:
@@ -223,6 +236,7 @@ def _run(
         "resume": "",
         "learning_rate": start["learning_rate"],
         **{name: training[name] for name in ("batch_size", "epochs", "patience")},
+        "stop_on": "both",
         "checkpoint_minutes": study["checkpoint_minutes"],
         "devices": devices,
     }
@@ -235,7 +249,3 @@ def _seed(*entropy: int) -> int:
 
 def _shuffled(names: list[str], *entropy: int) -> list[str]:
     return [names[i] for i in np.random.default_rng(entropy).permutation(len(names))]
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -10,9 +10,10 @@ import numpy as np
 from absl import logging
 
 from mskjax import tasks
-from mskjax.data.dataset import Dataset
-from mskjax.study.account import Measured, account
-from mskjax.study.data_efficiency import Config
+from mskjax.study.account import account
+from mskjax.study.estimates import Measured, networks
+from mskjax.study.kinds import kind_of
+from mskjax.study.settings import Config
 from mskjax.study.sweep import prepare
 from mskjax.training import optim, sharding
 from mskjax.training.run import load
@@ -20,32 +21,38 @@ from mskjax.training.state import create
 from mskjax.training.step import compile_steps
 
 TAKEN = 3
+ENOUGH_S = 60.0  # after which no further step is taken
 
 
 def dry_run(config: Config, workdir: str | Path) -> str:
     """The account of a study as text, with XLA's own account of the step's memory; nothing is written."""
     study, dataset, cells = prepare(config, Path(workdir), to_train=False)
-    study["inits"] = list(dict.fromkeys(cell.init for cell in cells))
+    axis = kind_of(study).axis
+    present = {cell.row for cell in cells}
+    study[axis] = [name for name in study[axis] if name in present]
     devices = sharding.make_lanes(study["devices"], len(cells)).size
-    return account(study, cells, dataset, measure(study, dataset), devices, xla=True)
+    arrays = load(kind_of(study).learned(dataset), study["image_size"], sharding.make_lanes(1, 1))
+    measured = {}
+    for name, (run, _) in networks(study, cells).items():
+        logging.info("%s: compiling and taking up to %d training steps, to measure them", name, TAKEN)
+        measured[name] = measure(run, arrays)
+    return account(study, cells, dataset, measured, devices, xla=True)
 
 
-def measure(study: Mapping[str, Any], dataset: Dataset) -> Measured:
-    """Compiles the step of the study's cells for one device and takes a few on fresh weights; the fastest counts.
+def measure(run: Mapping[str, Any], arrays: Mapping[str, Any]) -> Measured:
+    """Compiles the step of a run for one device and takes a few on fresh weights; the fastest counts.
 
-    Others on the machine can only slow a step down.
+    Others on the machine can only slow a step down. `arrays` are what `mskjax.training.run.load` made of the dataset.
     """
-    task, optimizer, mesh = tasks.build(study["task"]), optim.adam(), sharding.make_lanes(1, 1)
-    size, batch_size, key = study["image_size"], study["batch_size"], jax.random.key(0)
-    logging.info("compiling and taking %d training steps, to measure them", TAKEN)
-    arrays = load(dataset.without_test(), size, mesh)
+    task, optimizer, mesh = tasks.build(run["task"]), optim.adam(), sharding.make_lanes(1, 1)
+    size, batch_size, key = run["image_size"], run["batch_size"], jax.random.key(0)
     params, model_state = task.init(key, {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")})
     opt_state = optimizer.init(optim.split(params, task.freeze)[0])
     states = sharding.stack([create(params, model_state, opt_state, key)], mesh)
     steps, rows = compile_steps(task, optimizer, mesh), np.zeros((1, batch_size), np.int32)
     rate, active = np.full(1, 1e-6, jax.dtypes.canonicalize_dtype(float)), np.ones(1, bool)
     training, validation = [], []
-    for _ in range(1 + TAKEN):  # the first compiles
+    while len(training) < 2 or (len(training) <= TAKEN and sum(training[1:]) < ENOUGH_S):  # the first compiles
         start = time.monotonic()
         states, _ = jax.block_until_ready(steps.train(states, arrays, rows, rate, active))
         training.append(time.monotonic() - start)

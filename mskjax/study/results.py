@@ -31,9 +31,9 @@ from mskjax.study import (
 )
 from mskjax.study.agreement import agreement
 from mskjax.study.case_scores import COLUMNS, of_networks, write_cases
-from mskjax.study.cell_run import read_scores
 from mskjax.study.data_efficiency import PRETEXTS, Cell, checked, plan, pretexts, run_config
 from mskjax.study.evaluation_folder import write_table
+from mskjax.study.mask_judge import read_scores
 from mskjax.study.origin import are_phantoms, dataset_sha256, provenance_of
 from mskjax.study.study_findings import StudyFindings
 from mskjax.training import provenance
@@ -49,7 +49,7 @@ TABLES = ("table_1", "table_2", "appendix_c", "appendix_d")
 def is_study(workdir: str | Path) -> bool:
     """Whether a folder is a study's and not a run's."""
     config = Path(workdir) / "config.json"
-    return config.is_file() and "inits" in read_json(config)
+    return config.is_file() and "study" in read_json(config)
 
 
 def evaluate_study(

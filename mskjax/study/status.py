@@ -17,7 +17,9 @@ from typing import Any
 
 from mskjax.data.splits import counted
 from mskjax.files import read_json
-from mskjax.study.data_efficiency import PRETEXTS, Cell, Config
+from mskjax.study.data_efficiency import PRETEXTS
+from mskjax.study.kinds import Cell, axes
+from mskjax.study.settings import Config
 from mskjax.study.sweep import prepare
 from mskjax.study.text import duration, table
 from mskjax.training.writer import METRICS, read_rows
@@ -64,21 +66,21 @@ def survey(workdir: str | Path, cells: Sequence[Cell]) -> Survey:
 def left_s(found: Survey) -> float:
     """The seconds until all cells are done, with as many at a time as are running, at least one.
 
-    Each takes the mean time of the done cells of its n, of all done cells where there is none; those that run are
+    Each takes the mean time of the done cells of its pace, of all done cells where there is none; those that run are
     counted half. Failed ones are not tried again. NaN as long as no cell is done.
     """
-    times_s: dict[int, list[float]] = {}
+    times_s: dict[str, list[float]] = {}
     for cell, run in found:
         if run.state == "done" and not math.isnan(run.seconds):
-            times_s.setdefault(cell.n, []).append(run.seconds)
-    every_s = [seconds for of_n in times_s.values() for seconds in of_n] or [math.nan]
+            times_s.setdefault(cell.pace, []).append(run.seconds)
+    every_s = [seconds for alike in times_s.values() for seconds in alike] or [math.nan]
     share = {"waiting": 1.0, "running": 0.5}
-    work_s = sum(share[run.state] * fmean(times_s.get(cell.n, every_s)) for cell, run in found if run.state in share)
+    work_s = sum(share[run.state] * fmean(times_s.get(cell.pace, every_s)) for cell, run in found if run.state in share)
     return work_s / max(Counter(run.state for _, run in found)["running"], 1)
 
 
 def status(workdir: str | Path, cells: Sequence[Cell]) -> str:
-    """The state of a study as text: a table of initialisations by n, the time left, who is running and what failed."""
+    """The state of a study as text: a table of its cells, the time left, who is running and what failed."""
     found = survey(workdir, cells)
     pretexts = sorted(path for path in (Path(workdir) / PRETEXTS).glob("*") if path.is_dir())
     lines = [
@@ -92,13 +94,17 @@ def status(workdir: str | Path, cells: Sequence[Cell]) -> str:
 
 
 def _grid(found: Survey) -> str:
-    inits, sizes = list(dict.fromkeys(cell.init for cell, _ in found)), sorted({cell.n for cell, _ in found})
+    names, columns = axes([cell for cell, _ in found])
 
     def row(label: str, of_row: Survey) -> list[str]:
-        return [label, *(_counted([one for one in of_row if one[0].n == n]) for n in sizes), _counted(of_row)]
+        return [
+            label,
+            *(_counted([one for one in of_row if one[0].column == name]) for name in columns),
+            _counted(of_row),
+        ]
 
-    rows = [row(init, [one for one in found if one[0].init == init]) for init in inits]
-    return table([["done of all", *(f"n={n}" for n in sizes), "all"], *rows, row("all", found)])
+    rows = [row(name, [one for one in found if one[0].row == name]) for name in names]
+    return table([["done of all", *columns, "all"], *rows, row("all", found)])
 
 
 def _counted(found: Survey) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import logging
 
-from mskjax.study.data_efficiency import Config, plain
+from mskjax.study.settings import Config, plain
 from mskjax.study.shares import Share
 from mskjax.study.sweep import prepare, sweep
 

@@ -3,9 +3,10 @@
 STUDY/  config.json, provenance.json, pretexts/<name>/, cells/<name>/
 
 Cells that are done are skipped, those that were stopped go on from their checkpoints, and those that another process
-trains are left to it. One compiled step serves all cells, each of them on one device.
+trains are left to it. One compiled step serves all cells of a task, each of them on one device.
 """
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,20 +18,12 @@ from absl import logging
 from mskjax import tasks
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import read_json, require_folder
-from mskjax.study import cohort, starts
-from mskjax.study.cell_run import CellRun, judge, read_failure, remove_checkpoints
-from mskjax.study.data_efficiency import (
-    PRETEXTS,
-    Cell,
-    Config,
-    checked,
-    plan,
-    pretext_config,
-    pretext_split,
-    pretexts,
-    run_config,
-)
+from mskjax.study.cell_run import CellRun, read_failure, remove_checkpoints
+from mskjax.study.data_efficiency import PRETEXTS
+from mskjax.study.kinds import Cell, kind_of
+from mskjax.study.settings import Config
 from mskjax.study.shares import WHOLE, Share
+from mskjax.study.starts import SKIP
 from mskjax.study.sweep_progress import SweepProgress
 from mskjax.training import optim, provenance, sharding, signals
 from mskjax.training.examples import choose
@@ -40,13 +33,10 @@ from mskjax.training.run import check, load, train_run
 from mskjax.training.step import compile_steps
 
 WAIT_S = 10.0
-# What may change when a study goes on, beside what may change in a run: further cells, and all that concerns results.
-FREE = ("inits", "sizes", "draws", "seeds", "missing_weights", "keep", "observers", "alpha", "bootstrap_samples")
-FREE += ("leave_out",)
 
 
 def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str, str]:
-    """Trains the cells of `config` (as of configs/data_efficiency.py) in `workdir`; the failed ones, with why.
+    """Trains the cells of a study's `config`, as of configs/data_efficiency.py, in `workdir`; the failed, with why.
 
     Raises `ValueError` or `OSError` where the study cannot be run as asked, among them a folder of another study, and
     `mskjax.training.Interrupted` after SIGTERM or SIGINT, once all cells under way are saved.
@@ -54,9 +44,10 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     workdir = Path(workdir)
     study, dataset, cells = prepare(config, workdir)
     sharding.make_lanes(study["devices"], 1)  # refuses devices that are not there
-    configs = {cell.name: run_config(study, cell) for cell in cells}
-    for name in pretexts(study):
-        _is_done(workdir / PRETEXTS / name, pretext_config(study, name), dataset)
+    kind = kind_of(study)
+    configs = {cell.name: kind.run_config(study, cell) for cell in cells}
+    for name in kind.pretexts(study):
+        _is_done(workdir / PRETEXTS / name, kind.pretext_config(study, name), dataset)
     # Of all, not of this share alone: cells of another length of training are no part of this study.
     done = {cell.name for cell in cells if _is_done(workdir / "cells" / cell.name, configs[cell.name], dataset)}
     for name in done:
@@ -68,38 +59,37 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     record(workdir, study, dataset)
     if mine:
         with SweepProgress(mine, study["epochs"]) as progress, signals.caught() as caught:
-            for name in share.of(pretexts(study)):
+            for name in share.of(kind.pretexts(study)):
                 train_pretext(study, name, dataset, workdir, caught)
             _train(study, dataset, mine, configs, workdir, progress, caught)
         failed |= progress.failed
     return failed
 
 
-def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[str, Any], Dataset, list[Cell]]:
+def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[str, Any], Dataset, Sequence[Cell]]:
     """A study that can be run in `workdir`: its config, its dataset, and its cells but for weights that may be missing.
 
     Nothing is written. Raises `ValueError` or `OSError` where it cannot; weights that are missing are warned of and not
     refused unless it is `to_train`.
     """
-    study = checked(config)
-    check({**study, "learning_rate": 1.0})
+    kind = kind_of(config)
+    study = kind.checked(config)
+    check({"learning_rate": 1.0, **study})
     require_folder(workdir)
     dataset = read_dataset(study["dataset"])
-    cohort.check_held_out(dataset.cases)
-    if study["observers"] and not Path(study["observers"]).is_file():
-        raise FileNotFoundError(f"config.observers {study['observers']} is missing; name a CSV of readers' masks")
+    kind.check(study, dataset)
     if (workdir / "config.json").is_file():
-        if "inits" not in read_json(workdir / "config.json"):
+        if "study" not in read_json(workdir / "config.json"):
             raise ValueError(f"{workdir} is the folder of a run, not of a study; use another workdir")
-        provenance.check_config(workdir, study, free=(*provenance.FREE, *FREE))
+        provenance.check_config(workdir, study, free=(*provenance.FREE, *kind.free))
         provenance.check_dataset(workdir, dataset.manifest["sha256"])
-    lacking = starts.missing(study if to_train else {**study, "missing_weights": starts.SKIP})
-    for init, command in lacking.items():
-        logging.warning("the weights of initialisation %s are missing; what adds it: %s", init, command)
-    left = [init for init in study["inits"] if init not in lacking or study["missing_weights"] != starts.SKIP]
+    lacking = kind.missing(study if to_train else {**study, "missing_weights": SKIP})
+    for name, command in lacking.items():
+        logging.warning("the weights of %s are missing; what adds them: %s", name, command)
+    left = [name for name in study[kind.axis] if name not in lacking or study["missing_weights"] != SKIP]
     if not left:
-        raise FileNotFoundError(f"no initialisation is left, as the weights of all are missing; {lacking}")
-    return study, dataset, plan(dataset.cases, {**study, "inits": left})
+        raise FileNotFoundError(f"nothing is left to train, as the weights of all {kind.axis} are missing; {lacking}")
+    return study, dataset, kind.plan(dataset.cases, {**study, kind.axis: left})
 
 
 def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
@@ -110,12 +100,13 @@ def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
 
 def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir: Path, caught: signals.Caught) -> None:
     """Trains a pretext, on all devices, or waits until another process has."""
-    config, folder = pretext_config(study, name), workdir / PRETEXTS / name
+    kind = kind_of(study)
+    config, folder = kind.pretext_config(study, name), workdir / PRETEXTS / name
     if is_done(folder, config):
         return
     logging.info("pretext %s", name)
-    mesh, learned = sharding.make_mesh(config["devices"], config["batch_size"]), dataset.without_test()
-    train, validation = (_rows(learned, cases) for cases in pretext_split(dataset.cases, study))
+    mesh, learned = sharding.make_mesh(config["devices"], config["batch_size"]), kind.learned(dataset)
+    train, validation = (_rows(learned, cases) for cases in kind.pretext_split(dataset.cases, study))
     rows = choose(train, validation, config["batch_size"])
     arrays = load(learned, config["image_size"], mesh)
     while not is_done(folder, config):
@@ -138,25 +129,45 @@ def _train(
     caught: signals.Caught,
 ) -> None:
     """Trains cells: first those that can start, then those whose pretext another process may still be training."""
-    learned, size = dataset.without_test(), study["batch_size"]
-    mesh = sharding.make_lanes(study["devices"], len(cells))
-    task, optimizer, arrays = tasks.build(study["task"]), optim.adam(), load(learned, study["image_size"], mesh)
-    steps, expert = compile_steps(task, optimizer, mesh), judge(dataset, task, study["image_size"], size)
+
+    def run(chosen: Sequence[Cell]) -> None:
+        for task in dict.fromkeys(_task(configs[cell.name]) for cell in chosen):
+            alike = [cell for cell in chosen if _task(configs[cell.name]) == task]
+            _train_alike(study, dataset, alike, configs, workdir, progress, caught)
+
+    ready = [cell for cell in cells if _has_start(configs[cell.name], workdir)]
+    run(ready)
+    waiting = [cell for cell in cells if cell not in ready]
+    for name in dict.fromkeys(_pretext(configs[cell.name]) for cell in waiting):
+        train_pretext(study, name, dataset, workdir, caught)
+    run(waiting)
+
+
+def _train_alike(
+    study: Mapping[str, Any],
+    dataset: Dataset,
+    cells: Sequence[Cell],
+    configs: Mapping[str, dict[str, Any]],
+    workdir: Path,
+    progress: SweepProgress,
+    caught: signals.Caught,
+) -> None:
+    """Trains cells of one task, which share one compiled step and one compiled evaluation."""
+    kind, size = kind_of(study), study["batch_size"]
+    learned, mesh = kind.learned(dataset), sharding.make_lanes(study["devices"], len(cells))
+    task, optimizer = tasks.build(configs[cells[0].name]["task"]), optim.adam()
+    arrays, steps = load(learned, study["image_size"], mesh), compile_steps(task, optimizer, mesh)
+    judge = kind.judge(dataset, task, study["image_size"], size)
     batches = max(-(-len(cell.validation_cases) // size) for cell in cells)
     origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
 
     def run(cell: Cell) -> CellRun:
         rows = choose(_rows(learned, cell.train_cases), _rows(learned, cell.validation_cases), size, batches)
         folder, config = workdir / "cells" / cell.name, configs[cell.name]
-        hooks = {"judge": expert, "keep": study["keep"], "progress": progress}
+        hooks = {"judge": judge, "keep": study["keep"], "progress": progress}
         return CellRun(folder, config, origin, rows, task, optimizer, base=workdir, **hooks)
 
-    ready = [cell for cell in cells if _has_start(study, cell, workdir)]
-    fit(steps, arrays, _entered(map(run, ready)), mesh, caught)
-    waiting = [cell for cell in cells if cell not in ready]
-    for name in dict.fromkeys(_pretext(study, cell) for cell in waiting):
-        train_pretext(study, name, dataset, workdir, caught)
-    fit(steps, arrays, _entered(map(run, waiting)), mesh, caught)
+    fit(steps, arrays, _entered(map(run, cells)), mesh, caught)
 
 
 def _is_done(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> bool:
@@ -184,14 +195,19 @@ def _entered(runs: Iterable[CellRun]) -> Iterator[CellRun]:
         yield run
 
 
-def _pretext(study: Mapping[str, Any], cell: Cell) -> str:
+def _task(config: Mapping[str, Any]) -> str:
+    """What cells must have in common to share one compiled step."""
+    return json.dumps(config["task"], sort_keys=True)
+
+
+def _pretext(config: Mapping[str, Any]) -> str:
     """The name of the pretext that a cell starts from, "" for none."""
-    folder, _, name = study["starts"][cell.init]["init_from"].partition("/")
+    folder, _, name = config["init_from"].partition("/")
     return name if folder == PRETEXTS else ""
 
 
-def _has_start(study: Mapping[str, Any], cell: Cell, workdir: Path) -> bool:
-    name = _pretext(study, cell)
+def _has_start(config: Mapping[str, Any], workdir: Path) -> bool:
+    name = _pretext(config)
     return not name or (workdir / PRETEXTS / name / "DONE").is_file()
 
 

@@ -9,8 +9,8 @@ from study_cases import blank, frame, study
 
 from mskjax import tasks
 from mskjax.study import account, memory
-from mskjax.study.account import Measured, Work, estimate_s, work, works
 from mskjax.study.data_efficiency import plan, pretext_config, run_config
+from mskjax.study.estimates import Measured, Work, estimate_s, work, works
 from mskjax.training.state import create
 
 CASES = frame(8, 2, slices=2)
@@ -30,7 +30,12 @@ def memory_of_a_cell(smoke):
 
 @pytest.fixture(scope="module")
 def text(smoke):
-    return account.account(*smoke, Measured("a clock", step_s=1.0, validation_s=0.5), devices=2)
+    times = {
+        "cells": Measured("a clock", step_s=1.0, validation_s=0.5),
+        "pretext reconstruction": Measured("a clock", step_s=10.0, validation_s=5.0),
+        "pretext jigsaw": Measured("a clock", step_s=20.0, validation_s=7.0),
+    }
+    return account.account(*smoke, measured=times, devices=2)
 
 
 @pytest.mark.parametrize(("n", "steps"), [(5, 2), (10, 3), (25, 7), (50, 13), (75, 19), (100, 25), (125, 32)])
@@ -44,7 +49,7 @@ def test_all_cells_of_the_paper():
     of_cells = works(config, plan(frame(167, 37), config))
     assert sum(one.steps for one in of_cells) == 80 * 101 * 500
     assert {one.validations for one in of_cells} == {11 * 500}
-    assert sum(one.steps for one in works(config, plan(frame(167, 37), config), epochs=200)) == 80 * 101 * 200
+    assert sum(one.steps for one in works(config, plan(frame(167, 37), config), most=200)) == 80 * 101 * 200
 
 
 def test_a_free_device_takes_the_next_cell():
@@ -160,7 +165,8 @@ def test_the_account_of_a_small_study(smoke, text):
     assert line(text, "validation batches of a cell, at most; sum") == ["4", "4", str(12 * 4)]
     assert "pretexts train on 14 slices and validate on 2" in text
     assert f"{cell.parameters:,}      4                see above" in text
-    assert "computing in float32" in text
+    assert "\nfolders: cells/{jigsaw,random,reconstruction}_{n002,n004}_{fold0,fold1}_draw0_seed0\n" in text
+    assert line(text.partition("Memory")[2], "cells  ")[0] == "float32"
     kilobytes = 12 * cell.weights / 1e6
     assert line(text, "best weights of 12 cells") == [f"{kilobytes:.1f}", "MB"]
     masks = 12 * math.ceil(4 * 50 * 60 / 8) / 1000
@@ -169,9 +175,15 @@ def test_the_account_of_a_small_study(smoke, text):
 
 
 def test_the_account_of_time(text):
-    """36 steps of 1 s and 48 validation batches of 0.5 s; on two devices half of each."""
-    assert "1 s a training step and 0.5 s a validation batch on a clock" in text
-    assert line(text, "if no cell stops before epoch 2") == ["60", "s", "30", "s"]
+    """36 steps of 1 s and 48 validation batches of 0.5 s; on two devices half of each.
+
+    The pretexts have 2 epochs of 2 steps and of 1 validation batch: 2 * (2 * 10 + 5) and 2 * (2 * 20 + 7) seconds.
+    """
+    told = text.partition("Time, estimated")[2]
+    assert line(told, "cells  ") == ["1", "s", "0.5", "s", "a", "clock"]
+    assert line(told, "cells, if none stops before epoch 2") == ["60", "s", "30", "s"]
+    assert line(told, "pretexts, if none stops before epoch 2") == ["2", "min", "72", "s"]
+    assert line(told, "together, if none stops before epoch 2") == ["3", "min", "2", "min"]
     assert "all stop at epoch" not in text
     assert text.splitlines()[-1].startswith("Note: n counts patients")
 
@@ -183,7 +195,8 @@ def test_without_pretexts_weights_and_a_measured_step(smoke, monkeypatch):
     assert line(text, "best weights of 4 cells") == ["0", "B"]
     assert line(text, "best weights of the pretexts") == ["0", "B"]
     assert "jigsaw" not in text
-    assert line(text, "XLA's own account of the compiled step") == ["1.5", "MB"]
+    assert line(text.partition("Memory")[2], "cells  ")[-2:] == ["1.5", "MB"]
+    assert "XLA's account" in text
     assert "Time: not estimated, as no step was measured" in text
 
 

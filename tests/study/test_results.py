@@ -11,8 +11,8 @@ from small_study import READERS, config, contents, held_out
 from mskjax.data.dataset import read_dataset, write_dataset
 from mskjax.study import results
 from mskjax.study.case_scores import COLUMNS, read_cases
-from mskjax.study.cell_run import read_masks, score_masks
 from mskjax.study.data_efficiency import plan
+from mskjax.study.mask_judge import read_masks, score_masks
 from mskjax.study.results import answer, evaluate_study, is_study
 
 TABLES = ("table_1", "table_2", "appendix_c", "appendix_d")

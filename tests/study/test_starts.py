@@ -7,7 +7,7 @@ from small_study import config
 
 from mskjax import models
 from mskjax.convert import load_shapes, save_variables
-from mskjax.study.data_efficiency import plain
+from mskjax.study.settings import plain
 from mskjax.study.starts import missing
 
 

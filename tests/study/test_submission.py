@@ -8,7 +8,7 @@ from small_study import begin, config
 
 from mskjax.files import write_json
 from mskjax.study import submission, sweep
-from mskjax.study.data_efficiency import plain
+from mskjax.study.settings import plain
 from mskjax.study.shares import Share
 from mskjax.study.submission import Task, submit
 

@@ -12,7 +12,7 @@ from small_study import begin, config, contents, of_cells
 from mskjax.convert import save_variables
 from mskjax.data.dataset import read_dataset, write_dataset
 from mskjax.files import atomic_path, write_json
-from mskjax.study import cell_run, sweep
+from mskjax.study import mask_judge, sweep
 from mskjax.study.data_efficiency import plan
 from mskjax.study.shares import Share
 from mskjax.training import Interrupted, lock, provenance, signals
@@ -174,7 +174,7 @@ def test_a_signal_ends_the_wait_for_a_pretext(quick, squares, tmp_path):
 @pytest.mark.usefixtures("quick_compilation")
 def test_a_failed_cell_lets_the_others_go_on_and_is_not_tried_again(pretrained, squares, tmp_path, monkeypatch):
     """One by its weights, which predict no numbers at the end, in the lane in which the next one then trains."""
-    masks, calls = cell_run.Judge.masks, []
+    masks, calls = mask_judge.MaskJudge.masks, []
 
     def breaks(self, variables):
         calls.append(variables)
@@ -187,7 +187,7 @@ def test_a_failed_cell_lets_the_others_go_on_and_is_not_tried_again(pretrained, 
             }
         return masks(self, variables)
 
-    monkeypatch.setattr(cell_run.Judge, "masks", breaks)
+    monkeypatch.setattr(mask_judge.MaskJudge, "masks", breaks)
     workdir, study = begin(pretrained, tmp_path / "study"), config(squares, inits=("random",), devices=1, epochs=1)
     failed = sweep.sweep(study, workdir)
     ((name, why),) = failed.items()
@@ -323,7 +323,7 @@ def test_weights_of_another_network_are_refused_or_skipped(quick, pretrained, sq
     skip = {"inits": ("random", "classification"), "missing_weights": "skip"}
     sweep.sweep(config(squares, starts=start, **skip), tmp_path / "study")
     assert {name.split("_")[0] for name in quick.trained} == {"random"}
-    assert "the weights of initialisation classification are missing" in caplog.text
+    assert "the weights of classification are missing" in caplog.text
     weights(tmp_path / "wide.safetensors", "resnet101", width=4)  # there now
     sweep.sweep(config(squares, starts=start, **skip), tmp_path / "study")
     assert len(quick.trained) == 8

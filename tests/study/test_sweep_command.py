@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from small_study import begin, config, contents, of_cells
 
 from mskjax.data.dataset import read_dataset
-from mskjax.study.cell_run import read_masks
+from mskjax.study.mask_judge import read_masks
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = "jigsaw_n004_fold1_draw0_seed0"

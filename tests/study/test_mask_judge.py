@@ -12,8 +12,8 @@ from small_study import TEST, config, held_out
 from mskjax import tasks
 from mskjax.data.dataset import read_dataset
 from mskjax.study import cell_run
-from mskjax.study.cell_run import Judge, judge, read_masks, read_scores, score_masks, write_masks
-from mskjax.study.data_efficiency import plain
+from mskjax.study.mask_judge import MaskJudge, mask_judge, read_masks, read_scores, score_masks, write_masks
+from mskjax.study.settings import plain
 from mskjax.study.summary import EDITION
 from mskjax.training import load_run
 
@@ -58,7 +58,7 @@ def test_full_batches_whatever_the_number_of_slices(dataset, count, batch_size):
 
     slices = held_out(dataset).select(range(count))
     squares_hu = (np.arange(count)[:, None, None] * 10 + np.zeros((1, 32, 32))).astype(np.int16)
-    made = Judge(forward, slices, squares_hu, batch_size).masks({"level": np.float32(15)})
+    made = MaskJudge(forward, slices, squares_hu, batch_size).masks({"level": np.float32(15)})
     assert [mask.shape for mask in made] == [tuple(shape) for shape in slices.shape]
     centres = [bool(mask[mask.shape[0] // 2, mask.shape[1] // 2]) for mask in made]
     assert centres == [number > 1 for number in range(count)]
@@ -84,9 +84,9 @@ def test_the_masks_are_those_that_the_run_predicts(study, dataset):
 
 def test_weights_that_predict_no_numbers_are_said(squares, dataset):
     task = tasks.build(plain(config(squares))["task"])
-    expert = judge(dataset, task, 32, 4)
+    expert = mask_judge(dataset, task, 32, 4)
     with pytest.raises(ValueError, match="predict values that are no numbers; train with a lower learning rate"):
-        Judge(lambda *_: np.full((4, 32, 32), np.nan), expert.slices, expert.squares_hu, 4).masks({})
+        MaskJudge(lambda *_: np.full((4, 32, 32), np.nan), expert.slices, expert.squares_hu, 4).masks({})
 
 
 def test_scores_are_those_of_the_reference_on_its_own_grid(dataset):

@@ -1,0 +1,201 @@
+"""The plan of study B's classification: each network under each policy, on each of ten stratified shuffles.
+
+Every labelled patient takes part in every shuffle, to train, to validate or to test: the split column of the dataset
+plays no role. All networks and policies see the same shuffles.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mskjax import convert, models, tasks
+from mskjax.convert.graft import check as check_graft
+from mskjax.data.dataset import Dataset
+from mskjax.data.splits import counted
+from mskjax.study import shuffles
+from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
+from mskjax.study.starts import SKIP
+from mskjax.training.start import weight_command, weight_file
+
+LEAST = {"seed": 0, "shuffles": 1, "devices": 0} | dict.fromkeys(("image_size", "batch_size", "epochs", "patience"), 1)
+RULES = {
+    "bootstrap_samples": (lambda value: is_whole(value, 100), "a whole number from 100 on"),
+    "calibration_bins": (lambda value: is_whole(value, 1), "a whole number from 1 on"),
+    "checkpoint_minutes": (lambda value: value >= 0, "0 or more"),
+    "learning_rate": (lambda value: value > 0, "above 0"),
+    "validation_fraction": (lambda value: 0 < value < 1, "above 0 and below 1"),
+    "test_fraction": (lambda value: 0 < value < 1, "above 0 and below 1"),
+}
+WORDS = {"keep": ("weights", "predictions"), "missing_weights": ("refuse", "skip"), "stop_on": ("both", "validation")}
+# What may change when a study goes on: further cells, and all that concerns results.
+FREE = ("networks", "policies", "shuffles", "missing_weights", "keep", "bootstrap_samples", "calibration_bins")
+_RUN = 7  # leads the entropy of the cells' seeds
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of the study: a network under a policy on one shuffle; the case ids of whole patients."""
+
+    network: str
+    policy: str
+    shuffle: int
+    train_cases: tuple[str, ...]
+    validation_cases: tuple[str, ...]
+    test_cases: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The cell's folder in `cells/`."""
+        return f"{self.network}_{self.policy}_shuffle{self.shuffle}"
+
+    @property
+    def row(self) -> str:
+        """The cell's row in tables of cells."""
+        return self.network
+
+    @property
+    def column(self) -> str:
+        """The cell's column in tables of cells."""
+        return self.policy
+
+    @property
+    def pace(self) -> str:
+        """What the cell has in common with those that take as long."""
+        return f"{self.network} {self.policy}"
+
+
+def plan(cases: pd.DataFrame, config: Config) -> list[Cell]:
+    """The cells of the study, network after network, as those of one network and policy share a compiled step.
+
+    Raises `ValueError` for a config or labels that do not allow it.
+    """
+    study = checked(config)
+    labelled, fractions = shuffles.gather(cases), (study["validation_fraction"], study["test_fraction"])
+    parts = [shuffles.shuffle(labelled, fractions, number, study["seed"]) for number in range(study["shuffles"])]
+    drawn = [
+        {part: tuple(case for patient in who for case in labelled.cases[patient]) for part, who in one.items()}
+        for one in parts
+    ]
+    return [
+        Cell(network, policy, number, *(drawn[number][part] for part in shuffles.PARTS))
+        for network, policy in product(study["networks"], study["policies"])
+        for number in range(study["shuffles"])
+    ]
+
+
+def run_config(config: Config, cell: Cell) -> dict[str, Any]:
+    """The config of a cell's run: the fields of configs/classification.py, and "cell"."""
+    study = plain(config)
+    own = study["models"][cell.network]
+    entropy = (_RUN, zlib.crc32(cell.network.encode()), zlib.crc32(cell.policy.encode()), cell.shuffle, study["seed"])
+    return plain(
+        {
+            "dataset": study["dataset"],
+            # Below 2^31, which jax.random.key takes whatever the width of its integers.
+            "seed": int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1),
+            "image_size": study["image_size"],
+            "task": {**study["task"], **own["task"], "policy": cell.policy},
+            "init_from": own["init_from"],
+            "fresh": own["fresh"],
+            "resume": "",
+            **{name: study[name] for name in ("learning_rate", "batch_size", "epochs", "patience", "stop_on")},
+            "checkpoint_minutes": study["checkpoint_minutes"],
+            "devices": 1,
+            "cell": asdict(cell),
+        }
+    )
+
+
+def checked(config: Config) -> dict[str, Any]:
+    """The study's config as `plain` gives it; `ValueError` for the first field in it that cannot be."""
+    study = plain(config)
+    check_whole(study, LEAST)
+    check_rules(study, RULES)
+    check_words(study, WORDS)
+    check_positive("task", study["task"], ("resize",))
+    for name, known in (("networks", study["models"]), ("policies", None)):
+        words = study[name]
+        if not words or len(set(words)) < len(words):
+            raise ValueError(f"config.{name} is {words}; it must name at least one, and each once")
+        if unknown := [word for word in words if known is not None and word not in known]:
+            raise ValueError(f"network {unknown[0]!r} is unknown; config.models has {', '.join(study['models'])}")
+    for network, policy in product(study["networks"], study["policies"]):
+        tasks.build({**study["task"], **study["models"][network]["task"], "policy": policy})
+    return study
+
+
+def check(study: Mapping[str, Any], dataset: Dataset) -> None:
+    """Raises `ValueError` where a dataset holds other values than the task takes, or no labels."""
+    if dataset.values != study["task"]["values"]:
+        raise ValueError(
+            f"{study['dataset']} holds {dataset.values} values and config.task.values is {study['task']['values']!r}; "
+            f"set --config.task.values={dataset.values}"
+        )
+    if not dataset.cases["sarcopenia"].notna().any():
+        raise ValueError(
+            f"none of the {len(dataset.cases)} cases of {study['dataset']} has a label; give a column sarcopenia of 0 "
+            "and 1 in the --cases of launch.prepare"
+        )
+
+
+def learned(dataset: Dataset) -> Dataset:
+    """All of a dataset: each cell holds out a test of its own."""
+    return dataset
+
+
+def missing(study: Mapping[str, Any]) -> dict[str, str]:
+    """The networks whose weights are missing or of another network, each with the command that adds them.
+
+    Unless `config.missing_weights` is "skip", raises `FileNotFoundError` or `ValueError` for the first of them.
+    """
+    found = {}
+    for name in study["networks"]:
+        own = study["models"][name]
+        try:
+            _check_weights(own)
+        except (OSError, ValueError):
+            if study["missing_weights"] != SKIP:
+                raise
+            found[name] = weight_command(own["init_from"])
+    return found
+
+
+def factors(study: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """The numbers whose product the cells are, each with its noun."""
+    return [(len(study["networks"]), "network"), (len(study["policies"]), "policy"), (study["shuffles"], "shuffle")]
+
+
+def notes(cases: pd.DataFrame, config: Config) -> list[str]:
+    """What the report must say of the cohort, in sentences."""
+    study = plain(config)
+    labelled, fractions = shuffles.gather(cases), (study["validation_fraction"], study["test_fraction"])
+    counts = [len(labelled.of_class(label)) for label in shuffles.CLASSES]
+    shares = zip(*(shuffles.sizes(count, fractions) for count in counts), strict=True)
+    parts = ", ".join(
+        f"{sum(share)} {part} ({share[1]} of them sarcopenic)"
+        for part, share in zip(("train", "validate", "test"), shares, strict=True)
+    )
+    said = [f"Of {counted(sum(counts), 'labelled patient')}, {counts[1]} of them sarcopenic, in each shuffle {parts}."]
+    if labelled.unlabelled:
+        said.append(f"{counted(len(labelled.unlabelled), 'case')} without a label take no part.")
+    most = max(map(len, labelled.cases.values()))
+    if most > 1:
+        said.append(f"Patients have 1 to {most} slices, which stay together; every slice counts as a case.")
+    return said
+
+
+def _check_weights(own: Mapping[str, Any]) -> None:
+    if not own["init_from"]:
+        return
+    file = weight_file(own["init_from"])
+    target = models.abstract(tasks.build_module(own["task"]["model"]))
+    try:
+        check_graft(target, convert.load_shapes(file), own["fresh"])
+    except ValueError as error:
+        told, *leaves = str(error).splitlines()
+        raise ValueError(f"{file} is of another network than config.models has: {told} {leaves[0]}") from error

@@ -1,0 +1,48 @@
+"""The numbers and words of a study's config, each refused in a sentence that names its field."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+Config = ConfigDict | Mapping[str, Any]
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """A config as it reads back from JSON, lists for tuples, so that the two can be compared."""
+    return json.loads(config.to_json() if isinstance(config, ConfigDict) else json.dumps(config))
+
+
+def is_whole(value: Any, least: int) -> bool:
+    """Whether a value is a whole number from `least` on, True and False being none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_whole(study: Mapping[str, Any], least: Mapping[str, int]) -> None:
+    """Raises `ValueError` for the first field of `least` that is no whole number from there on."""
+    for name, value in least.items():
+        if not is_whole(study[name], value):
+            raise ValueError(f"config.{name} is {study[name]!r}; it must be a whole number from {value} on")
+
+
+def check_rules(study: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+    """Raises `ValueError` for the first field whose rule, what must hold and the words for it, does not."""
+    for name, (holds, needed) in rules.items():
+        if not holds(study[name]):
+            raise ValueError(f"config.{name} is {study[name]!r}; it must be {needed}")
+
+
+def check_words(study: Mapping[str, Any], words: Mapping[str, Sequence[str]]) -> None:
+    """Raises `ValueError` for the first field that is none of its words."""
+    for name, allowed in words.items():
+        if study[name] not in allowed:
+            raise ValueError(f"config.{name} is {study[name]!r}; it must be {' or '.join(allowed)}")
+
+
+def check_positive(place: str, fields: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises `ValueError` for the first of `names` that is not above 0 in the fields of config.`place`."""
+    for name in names:
+        if not fields[name] > 0:
+            raise ValueError(f"config.{place}.{name} is {fields[name]}; it must be above 0")
