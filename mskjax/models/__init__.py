@@ -85,14 +85,16 @@ def freeze_batch_norm(patterns: Iterable[str]) -> Iterator[None]:
     """Under it, `apply(..., train=True)` leaves some BatchNorm layers as in evaluation: their statistics stay.
 
     Frozen are those of which a pattern, a regular expression, matches the whole path ("backbone/layer1_0/bn1") or that
-    of the scale ("backbone/layer1_0/bn1/scale"), so that the patterns that freeze parameters serve here too.
+    of the scale ("backbone/layer1_0/bn1/scale"; of the bias where there is no scale), so that the patterns that freeze
+    parameters serve here too.
     """
     matches = [re.compile(pattern).fullmatch for pattern in patterns]
 
     def interceptor(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
             path = "/".join(context.module.path)
-            if any(match(path) or match(f"{path}/scale") for match in matches):
+            parameter = f"{path}/{'scale' if context.module.use_scale else 'bias'}"
+            if any(match(path) or match(parameter) for match in matches):
                 kwargs = {**kwargs, "train": False}
         return call(*args, **kwargs)
 

@@ -1,45 +1,75 @@
 """What is learned: each task is a frozen dataclass of a network, its loss and its evaluation; `build` makes one.
 
 Every task has `init(key, batch)`, `loss(params, model_state, batch, key)`, `post_update(params, model_state, step)`,
-`evaluate(params, model_state, batch)` and the regexes `freeze`.
+`evaluate(params, model_state, batch)` and the regexes `freeze`. `check_dataset` says whether a dataset serves a task.
 """
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
+from absl import logging
 
 from mskjax import models
 from mskjax.data.augment import Augmentation
+from mskjax.data.dataset import Dataset, require_hu, require_masks
+from mskjax.models import policies
 from mskjax.models.jigsaw import JigsawResNet
+from mskjax.models.options import KERAS, VARIANTS
+from mskjax.tasks.classification import Classification
 from mskjax.tasks.jigsaw import Jigsaw
 from mskjax.tasks.reconstruction import Reconstruction
 from mskjax.tasks.segmentation import Segmentation
 
-TASKS = {"segmentation": Segmentation, "reconstruction": Reconstruction, "jigsaw": Jigsaw}
+TASKS = {
+    "segmentation": Segmentation,
+    "reconstruction": Reconstruction,
+    "jigsaw": Jigsaw,
+    "classification": Classification,
+}
 DTYPES = ("float32", "bfloat16", "float64")
+_FILLED_IN = ("module", "network", "variant")  # from the fields of "model"
 
 
 def build(config: Mapping[str, Any]) -> Any:
     """The task that `config` describes: its "name", "model", "augmentation", "freeze" and the task's own fields.
 
-    Raises `ValueError` for a name, a field or a value that it does not know.
+    In the place of "freeze" may stand "policy", as `policies.frozen` takes it. Raises `ValueError` for a name, a field
+    or a value that it does not know.
     """
-    fields = dict(config)
+    fields: dict[str, Any] = {
+        field: tuple(value) if isinstance(value, list) else value for field, value in config.items()
+    }
     name = fields.pop("name")
     if name not in TASKS:
         raise ValueError(f"task {name!r} is unknown; choose one of {', '.join(TASKS)}")
-    known = {field.name for field in dataclasses.fields(TASKS[name])} - {"module"} | {"model"}
+    known = {field.name for field in dataclasses.fields(TASKS[name])} - set(_FILLED_IN) | {"model", "policy"}
     _check_fields(f"task {name}", fields, known)
     _check_fields("augmentation", fields["augmentation"], {field.name for field in dataclasses.fields(Augmentation)})
     augmentation = Augmentation(**fields.pop("augmentation"))
-    freeze = tuple(fields.pop("freeze"))
     model = fields.pop("model")
     module: Any = build_module(model)
+    freeze = _freeze(fields, module)
     if (name == "jigsaw") != isinstance(module, JigsawResNet):
         raise ValueError(f"task {name} does not take the network {model['name']}; jigsaw_resnet101 belongs to jigsaw")
+    if name == "classification":
+        variant = model.get("variant", VARIANTS.get(model["name"], (KERAS,))[0])
+        fields.update(network=model["name"], variant=variant)
     return TASKS[name](module=module, augmentation=augmentation, freeze=freeze, **fields)
+
+
+def check_dataset(config: Mapping[str, Any], dataset: Dataset) -> None:
+    """Raises `ValueError` where the task that `config` describes cannot be learned from a dataset."""
+    task = build(config)
+    if isinstance(task, Classification):
+        task.check(dataset)
+        return
+    require_hu(dataset, f"task {config['name']}")
+    if isinstance(task, Segmentation):
+        require_masks(dataset, f"task {config['name']}")
 
 
 def build_module(config: Mapping[str, Any]) -> Any:
@@ -49,6 +79,23 @@ def build_module(config: Mapping[str, Any]) -> Any:
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not supported; choose one of {', '.join(DTYPES)}")
     return models.build(**options, dtype=jnp.dtype(dtype))
+
+
+def _freeze(fields: dict[str, Any], module: nn.Module) -> tuple[str, ...]:
+    """The regexes of what is frozen, from "freeze" or "policy", of which one must be among the fields; takes it out."""
+    if ("freeze" in fields) == ("policy" in fields):
+        raise ValueError("a task has either freeze, regexes, or policy, a word or regexes; name one of the two")
+    if "freeze" in fields:
+        return tuple(fields.pop("freeze"))
+    policy = fields.pop("policy")
+    if policy == "unfreezetop10":
+        _say(f"unfreezetop10: beside the head, these layers learn (* those with weights): {policies.describe(module)}")
+    return policies.frozen(module, policy)
+
+
+@functools.cache  # once, however many cells of a study are built
+def _say(sentence: str) -> None:
+    logging.info("%s", sentence)
 
 
 def _check_fields(what: str, given: Mapping[str, Any], known: Collection[str]) -> None:

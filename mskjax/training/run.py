@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -42,6 +43,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     require_folder(workdir)
     mesh = sharding.make_mesh(config["devices"], config["batch_size"])
     dataset = read_dataset(config["dataset"]).without_test()
+    tasks.check_dataset(config["task"], dataset)
     check_dataset(dataset, config["task"]["name"])
     examples = of_splits(dataset, config["batch_size"])
     train_run(workdir, config, examples, load(dataset, config["image_size"], mesh), dataset.manifest, mesh)
@@ -91,8 +93,9 @@ class _Run(RunFolder):
 
 
 def load(dataset: Dataset, image_size: int, mesh: Mesh) -> Arrays:
-    """The slices of a dataset at `image_size`, all of them on every device."""
-    return jax.device_put(batches.fit(dataset.slices, image_size), sharding.whole(mesh))
+    """The slices of a dataset at `image_size`, all of them on every device; "label" is sarcopenia, -1 if not known."""
+    label = dataset.cases["sarcopenia"].fillna(-1).to_numpy(np.int32)
+    return jax.device_put({**batches.fit(dataset.slices, image_size), "label": label}, sharding.whole(mesh))
 
 
 def check(config: Mapping[str, Any]) -> None:

@@ -1,0 +1,52 @@
+"""From grey levels to the input of a pretrained classifier, by the convention of those who trained it.
+
+The conventions disagree, and a network told the wrong one gives no error, only worse features:
+"own" is `keras.applications`' preprocess_input of each network (study B: "each network's own input preprocessing"), and
+torchvision's ImageNet mean and standard deviation for its variants; "radimagenet_tensorflow" is what RadImageNet's
+TensorFlow scripts did with all four networks, Keras's default mode "caffe" and then 1/255; "radimagenet_pytorch" is
+what its PyTorch notebooks do. Grey is the same in all three colours, so that RGB and BGR differ in the means alone.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
+
+from mskjax.tasks.intensity import imagenet
+
+CONVENTIONS = ("own", "radimagenet_tensorflow", "radimagenet_pytorch")
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+_TORCH, _TF, _CAFFE = "torch", "tf", "caffe"  # the modes of Keras's imagenet_utils.preprocess_input
+OWN = {
+    ("densenet121", "keras"): _TORCH,
+    ("inception_v3", "keras"): _TF,
+    ("inception_resnet_v2", "keras"): _TF,
+    ("keras_resnet50", "keras"): _CAFFE,
+    **{(name, "torchvision"): _TORCH for name in ("resnet50", "resnet101", "densenet121", "inception_v3")},
+}
+
+
+def prepare(grey: Num[Array, "b h w"], network: str, variant: str, convention: str) -> Float[Array, "b h w 3"]:
+    """Grey levels from 0 to 255 as the three channels that a network was trained on.
+
+    Raises `ValueError` for a convention that is unknown, or a network and variant that have none of their own.
+    """
+    check(network, variant, convention)
+    if convention == "radimagenet_tensorflow":
+        return _caffe(grey) / 255
+    mode = _TF if convention == "radimagenet_pytorch" else OWN[network, variant]
+    if mode == _TORCH:
+        return imagenet(grey / 255)
+    return _caffe(grey) if mode == _CAFFE else jnp.repeat(grey[..., None] / 127.5 - 1, 3, axis=-1)
+
+
+def check(network: str, variant: str, convention: str) -> None:
+    """Raises `ValueError` unless `prepare` knows the convention and, for "own", the network and its variant."""
+    if convention not in CONVENTIONS:
+        raise ValueError(f"preprocessing {convention!r} is unknown; choose one of {', '.join(CONVENTIONS)}")
+    if convention == "own" and (network, variant) not in OWN:
+        known = ", ".join(f"{name} ({whose})" for name, whose in OWN)
+        raise ValueError(f"no preprocessing is known of {network} ({variant}); it is of {known}")
+
+
+def _caffe(grey: Num[Array, "b h w"]) -> Float[Array, "b h w 3"]:
+    """Channels blue, green, red, each less its mean over ImageNet."""
+    return grey[..., None] - jnp.array(CAFFE_MEAN_BGR, jnp.promote_types(grey.dtype, jnp.float32))
