@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from jaxtyping import Bool, Integer, Shaped
+from jaxtyping import Bool, Int32, Integer, Shaped
 from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold
 from skimage.measure import label, regionprops
@@ -73,15 +73,18 @@ def _difference(image: np.ndarray, outlined: np.ndarray) -> np.ndarray:
             f"the plain bitmap is {_described(image)} and the outlined one {_described(outlined)}; "
             "export both at the same size and depth"
         )
-    return np.abs(_colour(image) - _colour(outlined)).max(axis=2)
+    return np.abs(colours(image) - colours(outlined)).max(axis=2)
 
 
 def _described(pixels: np.ndarray) -> str:
     return f"{pixels.shape[0]} x {pixels.shape[1]} of {8 * pixels.itemsize} bits"
 
 
-def _colour(pixels: np.ndarray) -> np.ndarray:
-    """The channels [h, w, 1 or 3] as signed numbers, without an alpha channel that says nothing."""
+def colours(pixels: Shaped[np.ndarray, "h w *c"]) -> Int32[np.ndarray, "h w channels"]:
+    """The 1 or 3 colours of a bitmap as signed numbers, without an alpha channel that says nothing.
+
+    Raises `ValueError` where pixels are transparent.
+    """
     channels = pixels.astype(np.int32).reshape(*pixels.shape[:2], -1)
     if channels.shape[2] in (2, 4):
         if np.ptp(channels[..., -1]) > 0:

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ _COLUMNS = (*_CASE_COLUMNS, "slice_index", "source_index", "level_mask", "level_
 def read_table(
     path: str | Path, slices: str = "all", label: tuple[str, ...] | None = None, level_label: str | None = None
 ) -> list[Pair]:
-    """Pairs from a CSV with the columns image and mask, and any of case_id, patient_id, slice, label and so on.
+    """Pairs from a CSV with the column image, and any of mask, case_id, patient_id, slice, label and so on.
 
     Relative paths start at the CSV's folder. A cell names several labels as 1|2. Empty cells take `slices`, `label` and
     `level_label`. Other columns are ignored, and said. Raises `ValueError` where a column or a cell is missing, or case
     ids repeat.
     """
     path = Path(path)
-    lines, rows = zip(*read_rows(path, ("image", "mask"), "cases"), strict=True)
+    lines, rows = zip(*read_rows(path, ("image",), "cases"), strict=True)
     if unknown := set(rows[0]) - set(_COLUMNS):
         logging.warning("%s: columns %s are not used", path, ", ".join(sorted(unknown)))
     given = Counter(row["case_id"] for row in rows if row.get("case_id"))
@@ -58,7 +58,7 @@ def read_rows(path: Path, needed: Sequence[str], what: str) -> list[tuple[int, d
         raise ValueError(f"{path} is no CSV in UTF-8; save the table as CSV in UTF-8") from error
     if len(lines) < 2:
         lacks = "has no rows below its header" if lines else "is empty"
-        listed = f"{', '.join(needed[:-1])} and {needed[-1]}"
+        listed = " and ".join(filter(None, (", ".join(needed[:-1]), needed[-1])))
         raise ValueError(f"{path} {lacks}; give it a header with {listed}, and a row for each of the {what}")
     (_, header), *lines = lines
     if missing := set(needed) - set(header):
@@ -72,9 +72,9 @@ def _pair(row: dict[str, str], table: Path, line: int, defaults: dict[str, Any])
     def file(column: str) -> Path | None:
         return table.parent / row[column] if row.get(column) else None
 
-    image, mask = file("image"), file("mask")
-    if image is None or mask is None:
-        raise ValueError(f"{table}, line {line}: image and mask must both be filled")
+    image = file("image")
+    if image is None:
+        raise ValueError(f"{table}, line {line}: image must be filled")
     # Not parted by a comma, semicolon or tab, which part the cells, nor by a blank, which names hold.
     labels = tuple(name.strip() for name in row.get("label", "").split("|") if name.strip())
     chosen = {
@@ -84,20 +84,23 @@ def _pair(row: dict[str, str], table: Path, line: int, defaults: dict[str, Any])
     }
     return Pair(
         image=image,
-        mask=mask,
+        mask=file("mask"),
         **defaults | {name: value for name, value in chosen.items() if value},
         series=row.get("series") or None,
         mask_plain=file("mask_plain"),
         level_mask=file("level_mask"),
         case_id=row.get("case_id", ""),
         patient_id=row.get("patient_id", ""),
-        about=_about(row, f"{table}, line {line}"),
+        about=about_patient(row, f"{table}, line {line}"),
         listed_at=f"{table}, line {line}",
     )
 
 
-def _about(row: dict[str, str], where: str) -> dict[str, str]:
-    """What a row says of its patient, checked: sex as M or F, sizes as positive numbers, and so on."""
+def about_patient(row: Mapping[str, str], where: str) -> dict[str, str]:
+    """What a row says under `ABOUT`: sex as M or F, a label of sarcopenia as 0 or 1, sizes as numbers, and so on.
+
+    Raises `ValueError`, which begins with `where`, for anything else.
+    """
     about = {name: row[name] for name in ABOUT if row.get(name)}
     if "sex" in about:
         about["sex"] = {"m": "M", "male": "M", "f": "F", "female": "F"}.get(about["sex"].lower(), about["sex"])

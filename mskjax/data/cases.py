@@ -21,7 +21,9 @@ from mskjax.data.dicom import read_series
 from mskjax.data.masks import read_mask
 from mskjax.data.orientation import source_index, to_axial
 from mskjax.data.pairs import BITMAPS, Pair
+from mskjax.data.pictures import read_outline, read_slice
 from mskjax.data.reading import read_image
+from mskjax.data.slice_choice import choose
 from mskjax.data.volumes import is_volume
 from mskjax.files import atomic_path
 
@@ -36,7 +38,8 @@ _UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZi
 class Case:
     """The chosen slices of one pair, as seen axially, with row and column spacing.
 
-    `about` holds "patient_id" and "case_id" as hashes, and what a header says under the columns of cases.csv.
+    Of a bitmap these are grey levels and 1.0, as `mskjax.data.dataset` says. A mask that is not there is all 0. `about`
+    holds "patient_id" and "case_id" as hashes, and what a header says under the columns of cases.csv.
     """
 
     image_hu: Int16[np.ndarray, "n h w"]
@@ -70,14 +73,47 @@ def _states(path: Path) -> Iterator[tuple[str, int, int]]:
         yield file.name, state.st_size, state.st_mtime_ns
 
 
+def check(pair: Pair) -> None:
+    """Raises `ValueError` where nothing could be learned from a pair, which has neither a mask nor a label."""
+    if pair.mask is None and "sarcopenia" not in pair.about:
+        raise ValueError(
+            f"{pair.image} has neither a mask nor a label; name its mask, or give it 0 or 1 in the column sarcopenia"
+        )
+
+
 def read(pair: Pair, key: bytes) -> Case:
     """The case of a pair; `ValueError` or `OSError` says in one sentence why there is none."""
-    if pair.image.suffix.lower() in BITMAPS:
-        raise ValueError(f"{pair.image} is a bitmap and has no HU, spacing or position; give the CT slice itself")
+    return _read_bitmap(pair, key) if pair.is_bitmap else _read_scan(pair, key)
+
+
+def _read_bitmap(pair: Pair, key: bytes) -> Case:
+    if pair.slices not in ("all", "largest", "0") or pair.label or pair.series or pair.level_mask:
+        raise ValueError(f"{pair.image} is a bitmap, which is one slice; leave slice, label, series and level out")
+    if pair.mask is None:
+        grey = read_slice(pair.image)
+        mask = np.zeros(grey.shape, bool)
+    elif pair.mask.name.lower().endswith(BITMAPS):
+        grey, mask = read_outline(pair.image, pair.mask, pair.mask_plain)
+    else:
+        raise ValueError(
+            f"{pair.mask} is to be the mask of the bitmap {pair.image}, and is no bitmap; give a copy of the slice "
+            "with the outline drawn in, or the CT itself as the image"
+        )
+    return Case(
+        image_hu=grey[None].astype(np.int16),
+        mask=mask[None].astype(np.uint8),
+        spacing_mm=np.ones(2),
+        slice_index=[0],
+        source_index=[0],
+        about=_about(pair, key),
+    )
+
+
+def _read_scan(pair: Pair, key: bytes) -> Case:
     image = _read_image(pair.image, pair.series, tuple(_states(pair.image)))
-    mask, _ = to_axial(_mask(pair, image))
     image_hu, spacing_mm = to_axial(image)
-    chosen = _choose(pair, image, mask)
+    mask = np.zeros(image_hu.shape, np.uint8) if pair.mask is None else to_axial(_mask(pair, image))[0]
+    chosen = choose(pair, image, mask)
     return Case(
         image_hu=np.ascontiguousarray(image_hu[chosen]),
         mask=np.ascontiguousarray(mask[chosen]),
@@ -96,48 +132,15 @@ def _read_image(path: Path, series: str | None, states: tuple[tuple[str, int, in
 
 
 def _mask(pair: Pair, image: sitk.Image) -> sitk.Image:
+    assert pair.mask is not None
     path = pair.mask if pair.mask_plain is None else [pair.mask_plain, pair.mask]
     return read_mask(path, image, pair.label)
-
-
-def _choose(pair: Pair, image: sitk.Image, mask: UInt8[np.ndarray, "d h w"]) -> list[int]:
-    """The slices to take, 0-based from the feet; none of them may lack the mask."""
-    pixels = mask.sum(axis=(1, 2))
-    carrying = [int(k) for k in np.flatnonzero(pixels)]
-    if not carrying:
-        raise ValueError(f"the mask {pair.mask} is empty; outline the muscle, or choose another label")
-    if pair.slices == "all":
-        return carrying
-    if pair.slices == "largest":
-        return [int(np.argmax(pixels))]
-    k = _middle(pair, image) if pair.slices == "level" else int(pair.slices)
-    if k >= len(pixels):
-        raise ValueError(
-            f"slice {k} is out of range: {pair.image} has {len(pixels)}, numbered from 0 at the feet to "
-            f"{len(pixels) - 1}; correct the number"
-        )
-    if k not in carrying:
-        raise ValueError(
-            f"the mask {pair.mask} is empty on slice {k} of {len(pixels)}; it marks {len(carrying)} slices "
-            f"from {carrying[0]} to {carrying[-1]} (0-based from the feet)"
-        )
-    return [k]
-
-
-def _middle(pair: Pair, image: sitk.Image) -> int:
-    """The middle one of the slices that carry the level's label, the lower of two."""
-    assert pair.level_mask is not None
-    level, _ = to_axial(read_mask(pair.level_mask, image, pair.level_label))
-    carrying = np.flatnonzero(level.any(axis=(1, 2)))
-    if not len(carrying):
-        raise ValueError(f"{pair.level_mask} marks no slice with {pair.level_label}; choose the slice by its number")
-    return int(carrying[(len(carrying) - 1) // 2])
 
 
 def _about(pair: Pair, key: bytes) -> dict[str, str]:
     """Hashes for who and which, and what the header tells of the patient; a file without one is its own patient."""
     path = str(pair.image.resolve())
-    if is_volume(pair.image):
+    if pair.is_bitmap or is_volume(pair.image):
         return {
             "patient_id": pseudonyms.pseudonym(key, "file", path),
             "case_id": pseudonyms.pseudonym(key, "case", path),

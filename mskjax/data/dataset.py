@@ -111,7 +111,7 @@ def require_masks(dataset: Dataset, what: str) -> None:
     if bare.any():
         raise ValueError(
             f"{what} needs a mask on every slice, and {bare.sum()} of {len(bare)} have none, such as case "
-            f"{dataset.cases['case_id'][bare].iloc[0]}; prepare the dataset with their masks, or without these cases"
+            f"{dataset.slices.case_id[bare][0]}; prepare the dataset with their masks, or without these cases"
         )
 
 
@@ -147,7 +147,7 @@ def write_dataset(path: str | Path, slices: Slices, cases: pd.DataFrame, manifes
         np.savez_compressed(written, **{field.name: getattr(slices, field.name) for field in fields(slices)})
     with atomic_path(path / "cases.csv") as written:
         cases.to_csv(written, index=False, lineterminator="\n", encoding="utf-8")
-    described = {"format": FORMAT, "counts": _counts(cases)}
+    described = {"format": FORMAT, "counts": _counts(cases), "spacing_known": values_of(manifest) == "hu"}
     described["sha256"] = {name: sha256(path / name) for name in ("slices.npz", "cases.csv")}
     write_json(path / "dataset.json", {**manifest, **described})
 

@@ -1,4 +1,4 @@
-"""Which image goes with which mask: folders, globs or single files matched by name.
+"""Which image goes with which mask, if any: folders, globs or single files matched by name.
 
 File names are tried whole, then without the words that tell images from masks (`case7_ct.nii.gz`, `case7_mask.nii.gz`),
 then by the folder that holds them (`case7/ct.nii.gz`, `case7/mask.nii.gz`). Nothing is guessed beyond that: a name that
@@ -8,7 +8,7 @@ fits two files is refused, and files without a partner are listed.
 import glob
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,21 +17,22 @@ from mskjax.data.volumes import NIFTI, NRRD, is_volume
 
 BITMAPS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 CHOICES = ("all", "largest", "level")
-_WORDS = r"ct|image|img|scan|0000|mask|masks|seg|segmentation|label|labels|muscle|outline"
+_WORDS = r"ct|image|img|scan|0000|mask|masks|seg|segmentation|label|labels|muscle|outline|outlined|plain"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image with its mask, and which of its slices to take.
+    """One image with its mask, None where it has none, and which of its slices to take.
 
     `slices` is "all" (that carry the mask), "largest" (where the mask has most pixels), "level" (the middle slice of
     `level_label` in `level_mask`) or a number, 0-based from the feet. The labels of `label` are joined. `mask_plain` is
-    the plain bitmap where `mask` is a bitmap with the outline drawn in. `about` holds what the user says of the case,
-    under the columns of cases.csv; `listed_at` is the line of the table that lists it.
+    the plain bitmap where `mask` is a bitmap with the outline drawn in; None stands for the image where that is a
+    bitmap itself. `about` holds what the user says of the case, under the columns of cases.csv; `listed_at` is the line
+    of the table that lists it.
     """
 
     image: Path
-    mask: Path
+    mask: Path | None = None
     slices: str = "all"
     label: tuple[str, ...] | None = None
     series: str | None = None
@@ -52,11 +53,30 @@ class Pair:
             raise ValueError(f"{self.image} is given as image and as mask; name the two apart")
         if self.slices == "level" and not (self.level_mask and self.level_label):
             raise ValueError(f"the level of {self.image} needs both a level mask and a level label")
+        if self.mask_plain and not self.mask:
+            raise ValueError(f"{self.mask_plain} is a mask_plain without a mask; name the outlined bitmap as mask")
+
+    @property
+    def is_bitmap(self) -> bool:
+        """Whether the image is a bitmap by its name, and so has grey levels in the place of HU."""
+        return self.image.name.lower().endswith(BITMAPS)
+
+
+def values_of(pairs: Sequence[Pair]) -> str:
+    """What the slices of these pairs hold: "grey" levels of bitmaps, or "hu"; `ValueError` for a mixture."""
+    bitmaps = [pair.image for pair in pairs if pair.is_bitmap]
+    if 0 < len(bitmaps) < len(pairs):
+        scan = next(pair.image for pair in pairs if not pair.is_bitmap)
+        raise ValueError(
+            f"{len(bitmaps)} of {len(pairs)} images are bitmaps, such as {bitmaps[0]}, and the others CT, such as "
+            f"{scan}; grey levels and HU do not mix, so prepare two datasets"
+        )
+    return "grey" if bitmaps else "hu"
 
 
 def match(
     images: str,
-    masks: str,
+    masks: str | None,
     slices: str = "all",
     label: tuple[str, ...] | None = None,
     level_mask: str | None = None,
@@ -64,12 +84,15 @@ def match(
 ) -> tuple[list[Pair], dict[str, str]]:
     """Pairs of the files of two folders, globs or names, in the order of the images, and the files left over, with why.
 
-    A folder of DICOM files is one image where there is a single mask, and one image a file otherwise. Raises
-    `ValueError` where names are ambiguous or nothing fits, `OSError` where there is no such file.
+    A folder of DICOM files is one image where there is a single mask, and one image a file otherwise. Where `masks` is
+    None, no image has one. Raises `ValueError` where names are ambiguous or nothing fits, `OSError` where there is no
+    such file.
     """
-    found_masks = _expand(masks)
+    found_masks = [] if masks is None else _expand(masks)
     found_images = _as_series(images) if len(found_masks) == 1 else _expand(images)
-    partner, left = _partners(found_images, found_masks, "mask")
+    partner, left = dict.fromkeys(found_images), {}
+    if masks is not None:
+        partner, left = _partners(found_images, found_masks, "mask")
     levels: dict[Path, Path] = {}
     if level_mask is not None:
         levels, unleveled = _partners(list(partner), _expand(level_mask), "level mask")
@@ -137,18 +160,20 @@ def _why_unmatched(images: list[Path], others: list[Path], what: str) -> str:
     )
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
+    """The name of a file without its ending, as in case7 of case7.nii.gz."""
     name = path.name
     suffix = next((s for s in sorted((*NIFTI, *NRRD, *BITMAPS, ".dcm"), key=len)[::-1] if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
 
 
-def _bare_stem(path: Path) -> str:
-    return re.sub(rf"(?i)(^|[_\-. ])({_WORDS})(?=$|[_\-. ])", "", _stem(path)).strip("_-. ")
+def bare_stem(path: Path) -> str:
+    """`stem` without the words that tell images from masks, as in case7 of case7_ct.nii.gz."""
+    return re.sub(rf"(?i)(^|[_\-. ])({_WORDS})(?=$|[_\-. ])", "", stem(path)).strip("_-. ")
 
 
 def _parent(path: Path) -> str:
     return str(path.parent)
 
 
-_KEYS: tuple[Callable[[Path], str], ...] = (_stem, _bare_stem, _parent, lambda path: path.parent.name)
+_KEYS: tuple[Callable[[Path], str], ...] = (stem, bare_stem, _parent, lambda path: path.parent.name)

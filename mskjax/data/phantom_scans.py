@@ -2,10 +2,14 @@
 
 FOLDER/images/phantom_0000.nii.gz ...   one L3 slice a patient
 FOLDER/masks/phantom_0000.nii.gz ...    its muscle
-FOLDER/cases.csv                        both, with sex, age, height and weight
+FOLDER/cases.csv                        both, with sex, age, height, weight and sarcopenia
 FOLDER/scan.nii.gz, scan_mask.nii.gz    a whole volume of one further patient, whom no network has seen
 FOLDER/readers/reader_00/phantom_0007.nii.gz ...    what simulated readers drew of the test cases
 FOLDER/readers.csv                      who drew which, as `mskjax.data.reader_table` reads it
+
+A phantom counts as sarcopenic where its muscle area in that slice is below 165 cm2 (men) or 110 cm2 (women), which are
+about a third of either sex. Study B's own 144 and 92 cm2 would leave one phantom in twenty, and most small cohorts with
+one class alone.
 """
 
 from collections.abc import Sequence
@@ -22,10 +26,11 @@ from mskjax.data.writing import write_mask
 from mskjax.files import atomic_path, read_json, remove, write_json
 
 # To be raised when the same arguments draw other patients, so that former scans are drawn anew.
-_EDITION = 1
+_EDITION = 2
 _READERS_EDITION = 1
 # Ten radiographers in two groups, so that five draw a case (study A, 2.4).
 _READERS, _GROUPS = 10, 2
+_SARCOPENIC_BELOW_CM2 = {"M": 165.0, "F": 110.0}
 
 
 def write_scans(folder: str | Path, count: int, size: int = 256, seed: int = 0) -> Path:
@@ -48,6 +53,8 @@ def write_scans(folder: str | Path, count: int, size: int = 256, seed: int = 0) 
         _write(folder / "masks" / f"{case_id}.nii.gz", patients.mask[i][None], spacing_mm)
     _write_volume(folder, count, seed)
     about = {name: getattr(patients, name) for name in ("sex", "age_years", "height_m", "weight_kg")}
+    cuts_cm2 = np.array([_SARCOPENIC_BELOW_CM2[sex] for sex in patients.sex])
+    about["sarcopenia"] = (patients.area_cm2 < cuts_cm2).astype(int)
     files = {column: [f"{column}s/{case_id}.nii.gz" for case_id in ids] for column in ("image", "mask")}
     with atomic_path(table) as written:
         pd.DataFrame({"case_id": ids, "patient_id": ids, **files, **about}).to_csv(written, index=False)

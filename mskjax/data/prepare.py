@@ -1,10 +1,12 @@
-"""Makes a dataset folder from pairs of images and masks, or from phantoms.
+"""Makes a dataset folder from images with masks or labels, or from phantoms.
 
 Cases that succeeded are written, and those that failed returned with why. What is done is kept in the folder's
 `prepared/` (see `mskjax.data.cases`), so that a command which was stopped goes on where it was.
 
 Ids are the user's or keyed hashes (see `mskjax.data.pseudonyms`); sex, age, height and weight come from DICOM headers
-where the user gives none. The columns image and mask repeat the paths that the user gave.
+where the user gives none. The columns image and mask repeat the paths that the user gave. A dataset is of CT in HU or
+of bitmaps in grey levels, never of both; bitmaps name nobody, so that each is a patient of its own unless the user
+says otherwise.
 """
 
 import json
@@ -20,11 +22,11 @@ import pandas as pd
 from absl import logging
 from tqdm import tqdm
 
-from mskjax.data import cases, pseudonyms, sources, splits
+from mskjax.data import case_labels, cases, pseudonyms, sources, splits
 from mskjax.data.case_table import read_table
 from mskjax.data.cases import Case
 from mskjax.data.dataset import Slices, stack, write_dataset
-from mskjax.data.pairs import Pair, match
+from mskjax.data.pairs import Pair, match, values_of
 from mskjax.data.phantom_scans import write_readers, write_scans
 from mskjax.files import read_json, remove, require_folder, sha256
 
@@ -52,20 +54,26 @@ def collect(
     label: tuple[str, ...] | None = None,
     level_mask: str | None = None,
     level_label: str | None = None,
+    labels: str | None = None,
 ) -> tuple[list[Pair], dict[str, str]]:
-    """Pairs from `images` and `masks`, or from the CSV `table`, and the files without partner, with why.
+    """Pairs from `images` and `masks`, or from the CSV `table`, and the files without partner, logged, with why.
 
-    Where a level's label is given, its slice is meant unless `slices` says otherwise. Raises `ValueError` where both or
-    neither are given; see `mskjax.data.pairs.match` and `mskjax.data.case_table.read_table`.
+    The CSV `labels` says more of either, and images with `labels` need no masks. Where a level's label is given, its
+    slice is meant unless `slices` says otherwise. Raises `ValueError` where both or neither are given; see
+    `mskjax.data.pairs.match`, `mskjax.data.case_table.read_table` and `mskjax.data.case_labels.join`.
     """
     slices = slices or "all"
     if level_label is not None and slices == "all":
         slices = "level"
     if table is not None and images is None and masks is None and level_mask is None:
-        return read_table(table, slices, label, level_label), {}
-    if table is None and images is not None and masks is not None:
-        return match(images, masks, slices, label, level_mask, level_label)
-    raise ValueError("give --images and --masks, or --cases alone, or --phantom")
+        pairs, left = read_table(table, slices, label, level_label), {}
+    elif table is None and images is not None and (masks is not None or labels is not None):
+        pairs, left = match(images, masks, slices, label, level_mask, level_label)
+    else:
+        raise ValueError("give --images and --masks, or --images and --labels, or --cases alone, or --phantom")
+    for name, why in left.items():
+        logging.error("failed: %s: %s", name, why)
+    return (pairs if labels is None else case_labels.join(pairs, labels)), left
 
 
 def prepare(
@@ -81,11 +89,13 @@ def prepare(
     user's arguments that name the files: a dataset in `output` is only replaced by one from the same source.
 
     Raises `ValueError` where `output` holds a dataset from another source, the splits cannot be made, a slice is in two
-    of them under two patient ids, two slices would have one id, or the folder's key is damaged.
+    of them under two patient ids, two slices would have one id, one patient has two labels or sexes, bitmaps and CT are
+    mixed, or the folder's key is damaged.
     """
     output = Path(output)
     require_folder(output)
     sources.refuse_other(output, source)
+    values = values_of(pairs)
     new = [path for path in (output / pseudonyms.KEY_NAME, output) if not path.exists()]
     key = pseudonyms.case_key(output)
     good, prints, failed = _read(pairs, key, output / "prepared")
@@ -94,9 +104,10 @@ def prepare(
     if good:
         split = _splits(pairs, good, shares)
         table = _table(pairs, good, split)
+        case_labels.refuse_contradictions(table)
         splits.refuse_twins([image_hu for case in good.values() for image_hu in case.image_hu], table)
         made_by = _made_by(vars(shares), [prints[i] for i in good]) | sources.described(source, key)
-        _write(output, good, table, made_by | {"failed": len(failed)})
+        _write(output, good, table, {"values": values, "made_by": made_by | {"failed": len(failed)}})
         _forget(output / "prepared", set(prints.values()))
         splits.warn(table, split, all(pair.about.get("split") for pair in pairs), str(output))
     else:
@@ -137,6 +148,7 @@ def _read(pairs: Sequence[Pair], key: bytes, folder: Path) -> tuple[dict[int, Ca
     bar = tqdm(pairs, desc="prepare", unit="case", disable=None)
     for i, pair in enumerate(bar):
         try:
+            cases.check(pair)
             prints[i] = cases.fingerprint(pair, key)
             path = folder / f"{prints[i]}.npz"
             if case := cases.kept(path):
@@ -166,7 +178,7 @@ def _table(pairs: Sequence[Pair], good: dict[int, Case], split: list[str]) -> pd
     rows = []
     for i, case in good.items():
         pair = pairs[i]
-        said = {**case.about, **pair.about, "image": str(pair.image), "mask": str(pair.mask), "split": split[i]}
+        said = {**case.about, **pair.about, "image": str(pair.image), "mask": str(pair.mask or ""), "split": split[i]}
         said["patient_id"] = pair.patient_id or case.about["patient_id"]
         for k, source in zip(case.slice_index, case.source_index, strict=True):
             several = len(case.slice_index) > 1 or not pair.case_id
@@ -175,15 +187,23 @@ def _table(pairs: Sequence[Pair], good: dict[int, Case], split: list[str]) -> pd
     return pd.DataFrame(rows)
 
 
-def _write(output: Path, good: dict[int, Case], table: pd.DataFrame, made_by: dict[str, Any]) -> None:
+def _write(output: Path, good: dict[int, Case], table: pd.DataFrame, manifest: dict[str, Any]) -> None:
     text = table.to_csv(index=False)
-    made_by = made_by | {"table_sha256": hash_of(text.encode()).hexdigest()}
+    made_by = manifest["made_by"] | {"table_sha256": hash_of(text.encode()).hexdigest()}
     if _is_current(output, made_by):
         return
-    write_dataset(output, _slices(good, list(table["case_id"])), table, {"made_by": made_by})
+    write_dataset(output, _slices(good, list(table["case_id"])), table, {**manifest, "made_by": made_by})
     counts = ", ".join(f"{n} {name}" for name, n in table["split"].value_counts().items())
     written = f"{splits.counted(len(table), 'slice')} of {splits.counted(len(good), 'case')}"
-    logging.info("%s: %s (%s)", output, written, counts)
+    logging.info("%s: %s (%s)%s", output, written, counts, _remarks(table))
+
+
+def _remarks(table: pd.DataFrame) -> str:
+    """How many slices are sarcopenic and not, and how many have no mask, where there are such."""
+    labels = list(table["sarcopenia"]) if "sarcopenia" in table else []
+    said = f"; {labels.count('1')} sarcopenic, {labels.count('0')} not" * ("1" in labels or "0" in labels)
+    without = list(table["mask"]).count("")
+    return said + f"; {without} without a mask" * (without > 0)
 
 
 def _slices(good: dict[int, Case], case_id: list[str]) -> Slices:

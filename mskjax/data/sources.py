@@ -9,24 +9,31 @@ from pathlib import Path
 from mskjax.data import pseudonyms
 from mskjax.files import read_json
 
-_PATHS = ("images", "masks", "cases")
+_PATHS = ("images", "masks", "cases", "labels")
 
 
 def described(source: Mapping[str, str] | None, key: bytes) -> dict[str, object]:
     """What dataset.json keeps of a source, the values of images, masks, cases and so on; nothing where it is None."""
     if source is None:
         return {}
-    # More phantoms are no other phantoms.
-    words = [f"{name}={value}" for name, value in sorted(_absolute(source).items()) if name != "phantom"]
+    # More phantoms are no other phantoms, and labels say more of the same cases.
+    own = {name: value for name, value in _absolute(source).items() if name not in ("phantom", "labels")}
+    words = [f"{name}={value}" for name, value in sorted(own.items())]
     return {"source": dict(source), "source_id": pseudonyms.pseudonym(key, "source", *words)}
 
 
 def refuse_other(output: Path, source: Mapping[str, str] | None) -> None:
-    """Raises `ValueError` where `output` holds a dataset from another source; one that tells no source is let pass."""
+    """Raises `ValueError` where `output` holds a dataset from another source; one that tells no source is let pass.
+
+    Labels may be added or changed, but not left out, as they would be lost.
+    """
     if source is None or not (output / "dataset.json").is_file():
         return
     former = read_json(output / "dataset.json").get("made_by") or {}
-    if "source_id" not in former or former["source_id"] == described(source, pseudonyms.case_key(output))["source_id"]:
+    if "source_id" not in former:
+        return
+    lost = "labels" in former["source"] and "labels" not in source
+    if not lost and former["source_id"] == described(source, pseudonyms.case_key(output))["source_id"]:
         return
     former_flags, new_flags = _flags(former["source"]), _flags(_absolute(source))
     raise ValueError(

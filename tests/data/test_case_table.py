@@ -38,11 +38,13 @@ def test_a_csv_lists_cases(cohort):
 
 
 WRONG_TABLES = {
-    "lacks the column mask": ("image", "a.nii"),
+    "lacks the column image": ("mask", "a.nii"),
     "no rows below its header; give it": ("image,mask",),
     r"list\.csv is empty; give it a header": ("",),
     "line 2: not as many cells": ("image,mask", "a.nii,b.nii,c"),
-    "must both be filled": ("image,mask", "a.nii,"),
+    "line 2: image must be filled": ("image,mask", ",a.nii"),
+    "is a mask_plain without a mask": ("image,mask,mask_plain", "a.png,,b.png"),
+    "sarcopenia is 'yes', not one of 0, 1 or empty": ("image,mask,sarcopenia", "a.nii,b.nii,yes"),
     "'A' to several rows": ("case_id,image,mask", "A,a.nii,b.nii", "A,c.nii,d.nii"),
     "leave out slashes": ("case_id,image,mask", "../A,a.nii,b.nii"),
     "sex is 'x'": ("image,mask,sex", "a.nii,b.nii,x"),

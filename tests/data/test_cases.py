@@ -1,5 +1,7 @@
 """One case is read: the right slices, and nothing of a file that has changed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -49,11 +51,25 @@ def test_slices_without_mask_or_level_are_refused(cohort):
         cases.read(pair(cohort), b"key")
 
 
-def test_bitmaps_are_no_ct(tmp_path):
-    (tmp_path / "slice.png").write_bytes(b"")
-    (tmp_path / "outlined.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="bitmap and has no HU"):
-        cases.read(Pair(tmp_path / "slice.png", tmp_path / "outlined.png"), b"key")
+def test_an_image_without_a_mask_needs_a_slice_and_a_label(cohort):
+    bare = Pair(cohort / "ct/case0.nii.gz", about={"sarcopenia": "1"})
+    with pytest.raises(ValueError, match=r"case0\.nii\.gz has 4 slices and no mask to choose one by; give the number"):
+        cases.read(bare, b"key")
+    with pytest.raises(ValueError, match=r"slice 4 is out of range: \S+case0\.nii\.gz has 4"):
+        cases.read(replace(bare, slices="4"), b"key")
+    read = cases.read(replace(bare, slices="3"), b"key")
+    assert read.slice_index == [3] and not read.mask.any()
+    np.testing.assert_array_equal(read.image_hu, body_hu()[3:])
+    spine = np.zeros((4, 12, 10), np.uint8)
+    spine[:3, 8, 5] = 29
+    levels = write_image(cohort / "spine.nii.gz", spine)
+    by_level = replace(bare, slices="level", level_mask=levels, level_label="29")
+    assert cases.read(by_level, b"key").slice_index == [1]
+    write_image(cohort / "ct/case0.nii.gz", body_hu(1))
+    assert cases.read(bare, b"key").slice_index == [0]
+    cases.check(bare)
+    with pytest.raises(ValueError, match=r"case0\.nii\.gz has neither a mask nor a label; name its mask, or give it 0"):
+        cases.check(replace(bare, about={"sex": "F"}))
 
 
 def test_an_image_that_changed_is_not_remembered(cohort):
