@@ -20,6 +20,8 @@ from jax import Array
 
 from mskjax.models.densenet import DenseNet
 from mskjax.models.fcn import FCN
+from mskjax.models.inception_resnet_v2 import InceptionResNetV2
+from mskjax.models.inception_v3 import InceptionV3
 from mskjax.models.initial import drawn_on_host
 from mskjax.models.jigsaw import TILES, JigsawResNet
 from mskjax.models.keras_resnet import KerasResNet
@@ -35,6 +37,8 @@ NETWORKS = {
     "jigsaw_resnet101": functools.partial(JigsawResNet, stage_sizes=(3, 4, 23, 3)),
     "densenet121": functools.partial(DenseNet, stage_sizes=(6, 12, 24, 16)),
     "keras_resnet50": functools.partial(KerasResNet, stage_sizes=(3, 4, 6, 3)),
+    "inception_v3": functools.partial(InceptionV3),
+    "inception_resnet_v2": functools.partial(InceptionResNetV2),
 }
 
 
