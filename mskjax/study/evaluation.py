@@ -9,7 +9,7 @@ from absl import logging
 from jaxtyping import Bool
 from PIL import Image
 
-from mskjax.data.dataset import Dataset, Slices, read_dataset
+from mskjax.data.dataset import Dataset, Slices, read_dataset, require_hu, require_masks
 from mskjax.files import require_folder
 from mskjax.study import evaluation_folder, origin, report
 from mskjax.study.overlays import draw_slice
@@ -30,7 +30,7 @@ def evaluate(
 
     `output` is workdir/evaluation unless given; `dataset` is for one that has moved, or, with an `output`, for another
     one; `predictor` takes the place of the run's own. What is up to date is left as it is. Raises `OSError` where the
-    run or the dataset is missing and `ValueError` where the split has no cases.
+    run or the dataset is missing and `ValueError` where the split has no cases, or some without a mask or without HU.
     """
     workdir, folder = Path(workdir), output
     output = Path(folder or workdir / "evaluation")
@@ -49,6 +49,8 @@ def evaluate(
     rows = data.rows(split)
     if not len(rows):
         raise ValueError(f"{source} has no {split} cases; it counts {data.manifest['counts']}")
+    require_hu(data, f"the evaluation of {workdir}")
+    require_masks(data.select(rows), f"the evaluation of {workdir}")
     slices = data.slices.select(rows)
     masks = _predict(predictor or load_predictor(workdir), slices)
     cases = _score(slices, data.cases.iloc[rows], masks)

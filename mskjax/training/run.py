@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mskjax import tasks
 from mskjax.data import batches
-from mskjax.data.dataset import Dataset, read_dataset, require_hu, require_masks
+from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import require_folder
 from mskjax.training import optim, sharding, signals
 from mskjax.training.curves import plot_curves
@@ -44,7 +44,6 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     mesh = sharding.make_mesh(config["devices"], config["batch_size"])
     dataset = read_dataset(config["dataset"]).without_test()
     tasks.check_dataset(config["task"], dataset)
-    check_dataset(dataset, config["task"]["name"])
     examples = of_splits(dataset, config["batch_size"])
     train_run(workdir, config, examples, load(dataset, config["image_size"], mesh), dataset.manifest, mesh)
 
@@ -105,17 +104,6 @@ def check(config: Mapping[str, Any]) -> None:
     for name in ("learning_rate", "epochs", "patience", "image_size"):
         if not config[name] > 0:
             raise ValueError(f"config.{name} is {config[name]}; it must be above 0")
-
-
-def check_dataset(dataset: Dataset, task: str) -> None:
-    """Raises `ValueError` for slices that the task named `task` cannot learn from.
-
-    All but a classification need HU, and a segmentation needs a mask on every slice.
-    """
-    if task != "classification":
-        require_hu(dataset, f"task {task}")
-    if task == "segmentation":
-        require_masks(dataset, f"task {task}")
 
 
 def plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
