@@ -15,7 +15,7 @@ from flax.linen.module import InterceptorContext
 from jax import Array
 from jaxtyping import Bool, Float, Num
 from scipy.stats import rankdata
-from skimage.metrics import structural_similarity
+from skimage import metrics
 
 from mskjax import models
 from mskjax.models.layers import BatchNorm
@@ -42,7 +42,7 @@ def rank_correlation(one: Float[np.ndarray, "h w"], other: Float[np.ndarray, "h 
     return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
-def structural(one: Float[np.ndarray, "h w"], other: Float[np.ndarray, "h w"]) -> float:
+def structural_similarity(one: Float[np.ndarray, "h w"], other: Float[np.ndarray, "h w"]) -> float:
     """The mean structural similarity (Wang et al. 2004) of two maps, each divided by its largest absolute value.
 
     1 for maps that differ by a positive factor. NaN where both are zero everywhere, one holds no numbers, or they are
@@ -53,7 +53,7 @@ def structural(one: Float[np.ndarray, "h w"], other: Float[np.ndarray, "h w"]) -
         return float("nan")
     scaled = [values / (np.abs(values).max() or 1) for values in (one.astype(np.float64), other.astype(np.float64))]
     data_range = 2.0 if min(map(np.min, scaled)) < 0 else 1.0
-    similarity: Any = structural_similarity(*scaled, win_size=_SSIM_WINDOW_PX, data_range=data_range)
+    similarity: Any = metrics.structural_similarity(*scaled, win_size=_SSIM_WINDOW_PX, data_range=data_range)
     return float(similarity)
 
 

@@ -70,7 +70,7 @@ def write(output: Path, cases: pd.DataFrame, findings: report.Findings, made_fro
     with atomic_path(output / "overlays") as written:
         written.mkdir()
         for rank, (case_id, picture) in enumerate(zip(findings.cases["case_id"], findings.pictures, strict=True), 1):
-            picture.save(written / f"{rank:03d}_{_file_name(case_id)}.png")
+            picture.save(written / f"{rank:03d}_{file_name(case_id)}.png")
     with atomic_path(output / "report.html") as written:
         written.write_text(report.render(findings), encoding="utf-8")
     counts = {"cases": len(cases), "patients": len(set(cases["patient_id"]))}
@@ -107,7 +107,8 @@ def _plain(summary: Summary) -> dict[str, dict[str, Any]]:
     }
 
 
-def _file_name(case_id: str) -> str:
+def file_name(case_id: str) -> str:
+    """A case's id as part of a file's name; two ids may give the same."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", case_id)[:80]
 
 

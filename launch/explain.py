@@ -1,0 +1,47 @@
+"""Explains what a run of classification decided: which parts of a slice spoke for it, by Grad-CAM and LIME.
+
+    python -m launch.explain --run=RUN --output=DIR
+    python -m launch.explain --run=RUN --cases=patient_7,patient_12 --method=grad_cam --output=DIR
+    python -m launch.explain --run=RUN --layer=backbone/conv4_block24_concat --samples=500 --output=DIR
+
+DIR gets a picture a case (the slice, its mask's outline where there is one, and each map over it) and explanations.csv
+(case_id, label, probability, method, layer, explained, share_inside, share_by_chance, rank_correlation,
+structural_similarity). The class explained is the likelier one. share_by_chance is the mask's area over the slice's;
+the last two compare the map with one of the same network with fresh weights: near 1, the map shows the image and not
+what the network has learned. LIME takes `--samples` forward passes a case, and as many again with fresh weights.
+"""
+
+from absl import flags
+
+from launch.main import run
+
+RUN = flags.DEFINE_string("run", None, "Run of launch.train of the task classification.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the pictures and the table.", required=True)
+CASES = flags.DEFINE_list("cases", [], "Case ids of the dataset. [all of --split]")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Which cases, where none are named.")
+METHOD = flags.DEFINE_list("method", ["grad_cam", "lime"], "One or both of grad_cam, lime.")
+LAYER = flags.DEFINE_string("layer", None, "Output or submodule for Grad-CAM. [the network's last feature map]")
+SAMPLES = flags.DEFINE_integer("samples", 1000, "Perturbations of each image for LIME.", lower_bound=1)
+DATASET = flags.DEFINE_string("dataset", None, "Dataset folder, where it is not the run's own. [own]")
+
+
+def main() -> None:
+    """Explains, and prints a summary."""
+    from mskjax.study import explanations
+
+    table = explanations.explain(
+        RUN.value,
+        OUTPUT.value,
+        cases=CASES.value,
+        methods=METHOD.value,
+        layer=LAYER.value,
+        samples=SAMPLES.value,
+        split=SPLIT.value,
+        dataset=DATASET.value,
+    )
+    print(explanations.summary(table))
+    print(f"pictures and table: {OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,80 @@
+"""Maps of attribution drawn over a slice: the slice with its mask's outline, then each method's map with its scale.
+
+A map is the more opaque the more it says, so that the anatomy stays to be seen where it says nothing. Grad-CAM, which
+has one sign, is in viridis; LIME, which has two, runs from blue (against) to red (for the class). Both are even to the
+eye and told apart by the colour-blind. Slices come in the axial view, patient's right on the left.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Real
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from mskjax.study.overlays import COLOURS, body_box
+from mskjax.study.plates import STYLE
+
+Extent = tuple[float, float, float, float]
+
+_PANEL_INCHES = 3.6
+_DOTS_PER_INCH = 150
+_OPACITY = 0.75
+_NAMES = {"grad_cam": "Grad-CAM", "lime": "LIME, coefficient of each superpixel"}
+_OUTLINE = tuple(channel / 255 for channel in COLOURS[1])
+
+
+def draw(
+    image_hu: Real[np.ndarray, "h w"],
+    spacing_mm: Float[np.ndarray, "2"],
+    mask: Real[np.ndarray, "h w"],
+    maps: Mapping[str, Float[np.ndarray, "h w"]],
+    title: str,
+    window: tuple[float, float],
+) -> bytes:
+    """The PNG of one case: a panel of the slice, shown from the one to the other value of `window`, and one a method.
+
+    Each map's scale reaches to its own largest value. Air around the body is cropped away.
+    """
+    box = body_box(image_hu, [mask > 0], spacing_mm)
+    height, width = image_hu[box].shape * spacing_mm
+    extent = (0.0, width, height, 0.0)
+    with matplotlib.rc_context(STYLE):
+        rows = _PANEL_INCHES * height / width + 0.9
+        figure = Figure(figsize=(_PANEL_INCHES * (1 + len(maps)), rows), layout="constrained")
+        panels = figure.subplots(1, 1 + len(maps), squeeze=False)[0]
+        figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+        for axes, name in zip(panels, ("", *maps), strict=True):
+            axes.imshow(image_hu[box], "gray", vmin=window[0], vmax=window[1], extent=extent)
+            if name:
+                _colour(figure, axes, maps[name][box], extent, signed=name == "lime")
+            if mask[box].any():
+                _outline(axes, mask[box], extent)
+            axes.set_title(_NAMES[name] if name else "Slice" + ", mask outlined" * bool(mask.any()))
+            axes.set_axis_off()
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return png.getvalue()
+
+
+def _colour(figure: Figure, axes: Axes, values: Float[np.ndarray, "h w"], extent: Extent, signed: bool) -> None:
+    highest = float(np.abs(values).max()) or 1.0
+    scale: dict[str, Any] = {"cmap": "RdBu_r" if signed else "viridis", "vmin": -highest * signed, "vmax": highest}
+    opacity = _OPACITY * np.abs(values) / highest
+    axes.imshow(values, alpha=opacity, extent=extent, **scale)
+    shown = ScalarMappable(Normalize(scale["vmin"], highest), scale["cmap"])
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02)
+    bar.outline.set_visible(False)
+
+
+def _outline(axes: Axes, mask: Real[np.ndarray, "h w"], extent: Extent) -> None:
+    """The mask's edge, halfway between the centres of the pixels inside and outside; closed at the picture's edge."""
+    rows, columns = mask.shape
+    down, across = extent[2] / rows, extent[1] / columns
+    y, x = (np.arange(-1, count + 1) + 0.5 for count in (rows, columns))
+    axes.contour(x * across, y * down, np.pad(mask > 0, 1).astype(float), [0.5], colors=[_OUTLINE], linewidths=0.9)
