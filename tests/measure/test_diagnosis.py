@@ -130,11 +130,8 @@ def test_the_threshold_gains_what_it_says(pairs):
     counts = diagnosis.confusion(label, probability >= found.value)
     if not found.reason:
         gained = diagnosis.recall(counts) + diagnosis.specificity(counts) - 1
-        best = (
-            max(np.diff([curve.false_positive_rate, curve.true_positive_rate], axis=0)[0])
-            if (curve := diagnosis.roc_curve(label, probability))
-            else 0
-        )
+        curve = diagnosis.roc_curve(label, probability)
+        best = (curve.true_positive_rate - curve.false_positive_rate).max()
         assert found.youden == pytest.approx(gained) == pytest.approx(best)
 
 
@@ -183,7 +180,7 @@ def test_the_bootstrap_of_four_patients(level, interval):
 
 
 def test_patients_are_drawn_and_not_cases():
-    """Ten copies of each case change nothing when they are of the same patients; as patients they narrow the interval."""
+    """Ten copies of each case change nothing as cases of the same patients; as patients they narrow the interval."""
     label, score = (np.repeat(values, 10) for values in FOUR)
     same = diagnosis.auc_interval(label, score, patient=np.repeat(list("abcd"), 10))
     assert (same.low, same.high) == (0, 1)
