@@ -75,9 +75,12 @@ class Backbone(nn.Module):
         return jnp.concatenate([image, added], axis=-1)
 
     def _transition(self, name: str, image: Array, train: bool) -> Array:
-        """Half of the channels on a grid of half the size."""
-        image = self._norm_relu(f"{name}_bn", image, train)
-        return _halved(self._conv(f"{name}_conv", image.shape[-1] // 2, image))
+        """Half of the channels on a grid of half the size.
+
+        The source pools after the convolution, which is the same for a quarter of the work as it is 1x1.
+        """
+        image = _halved(self._norm_relu(f"{name}_bn", image, train))
+        return self._conv(f"{name}_conv", image.shape[-1] // 2, image)
 
     def _conv(self, name: str, features: int, image: Array, size: int = 1, stride: int = 1) -> Array:
         kernel_init = KERNELS[self.variant]
