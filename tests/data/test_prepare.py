@@ -119,6 +119,7 @@ def test_phantoms_become_a_dataset(tmp_path, monkeypatch):
     np.testing.assert_allclose(dataset.slices.spacing_mm, drawn.spacing_mm, rtol=1e-6)
     assert dataset.manifest["counts"] == {"slices": 5, "patients": 5, "train": 3, "validation": 1, "test": 1}
     assert dataset.cases["height_m"].between(1.4, 2.1).all()
+    assert set(dataset.cases["sarcopenia"]) == {0, 1} and set(dataset.cases["sex"]) == {"F", "M"}
     written = (tmp_path / "out/slices.npz").stat().st_mtime_ns
     prepare.prepare_phantoms(5, tmp_path / "out", 64, shares=prepare.Shares(0.2, 0.2))
     assert (tmp_path / "out/slices.npz").stat().st_mtime_ns == written
