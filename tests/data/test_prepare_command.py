@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 from pair_files import mask_on, write_image
+from picture_files import cohort_of_bitmaps
 
 from mskjax.data.dataset import read_dataset
 
@@ -59,7 +60,7 @@ def test_the_launcher_joins_labels(cohort, launch_prepare):
     assert list(read_dataset(cohort / "out").cases["slice_index"]) == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["images", "masks", "cases", "slices", "label", "level_mask", "level_label"])
+@pytest.mark.parametrize("name", ["images", "masks", "cases", "labels", "slices", "label", "level_mask", "level_label"])
 def test_the_launcher_refuses_phantoms_with_images(launch_prepare, tmp_path, name):
     with pytest.raises(ValueError, match=f"leave out --{name}, or --phantom"):
         launch_prepare(phantom=2, output=tmp_path / "out", **{name: "1"})
@@ -86,3 +87,17 @@ def test_the_launcher_keeps_a_dataset_from_elsewhere(cohort, launch_prepare):
     with pytest.raises(ValueError, match=r"fraction 0\.7 and test fraction 0\.7"):
         launch_prepare(phantom=2, validation_fraction=0.7, test_fraction=0.7, output=cohort / "new")
     assert not (cohort / "new").exists()
+
+
+def test_the_launcher_takes_bitmaps_and_labels(tmp_path, launch_prepare):
+    cohort_of_bitmaps(tmp_path)
+    (tmp_path / "labels.csv").write_text("case,sarcopenia\np0,1\np1,0\np2,0\n")
+    said = {"images": tmp_path / "slices", "masks": tmp_path / "outlined", "output": tmp_path / "out"}
+    assert launch_prepare(**said, labels=tmp_path / "labels.csv", validation_fraction=0, test_fraction=0) == 0
+    made = read_dataset(tmp_path / "out")
+    assert made.values == "grey" and made.cases["sarcopenia"].tolist() == [1, 0, 0]
+    with pytest.raises(ValueError, match=r"made from .*--labels=\S+, and --images=\S+ --masks=\S+ would replace it"):
+        launch_prepare(**said, validation_fraction=0, test_fraction=0)
+    bare = {"images": tmp_path / "slices", "output": tmp_path / "bare", "labels": tmp_path / "labels.csv"}
+    assert launch_prepare(**bare, validation_fraction=0, test_fraction=0) == 0
+    assert not read_dataset(tmp_path / "bare").slices.mask.any()
