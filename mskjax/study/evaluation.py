@@ -32,15 +32,7 @@ def evaluate(
     one; `predictor` takes the place of the run's own. What is up to date is left as it is. Raises `OSError` where the
     run or the dataset is missing and `ValueError` where the split has no cases, or some without a mask or without HU.
     """
-    workdir, folder = Path(workdir), output
-    output = Path(folder or workdir / "evaluation")
-    source = Path(dataset) if dataset else evaluation_folder.dataset_of(workdir)
-    made_from = evaluation_folder.made_from(workdir, source, split)
-    own = evaluation_folder.is_own(workdir, made_from["dataset_sha256"])
-    if not own and folder is None:
-        raise ValueError(
-            f"{source} is not the dataset that {workdir} was trained on; name a folder for it with --output"
-        )
+    workdir, source, output, made_from, own = evaluation_folder.place(workdir, split, output, dataset)
     if evaluation_folder.is_current(output, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
         return output

@@ -6,6 +6,7 @@ summary.json is written last and says what the evaluation was made from: while t
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,23 @@ def made_from(workdir: Path, dataset: Path, split: str) -> dict[str, Any]:
     }
 
 
+def place(
+    workdir: str | Path, split: str, output: str | Path | None, dataset: str | Path | None
+) -> tuple[Path, Path, Path, dict[str, Any], bool]:
+    """The run, the dataset, the folder for the results, what they are made from, and whether the dataset is the run's.
+
+    Raises `OSError` where the run or the dataset is missing, and `ValueError` for another dataset without an `output`.
+    """
+    workdir, source = Path(workdir), Path(dataset) if dataset else dataset_of(Path(workdir))
+    made = made_from(workdir, source, split)
+    own = is_own(workdir, made["dataset_sha256"])
+    if not own and output is None:
+        raise ValueError(
+            f"{source} is not the dataset that {workdir} was trained on; name a folder for it with --output"
+        )
+    return workdir, source, Path(output or workdir / "evaluation"), made, own
+
+
 def is_own(workdir: Path, dataset_sha256: dict[str, str]) -> bool:
     """Whether the run was trained on the dataset of these digests, wherever that lies now."""
     own = origin.dataset_sha256(workdir)
@@ -54,9 +72,9 @@ def is_own(workdir: Path, dataset_sha256: dict[str, str]) -> bool:
     return own == dataset_sha256
 
 
-def is_current(output: Path, made_from: dict[str, Any]) -> bool:
-    """Whether the folder is whole and was made from just this."""
-    if not all((output / name).exists() for name in OUTPUTS):
+def is_current(output: Path, made_from: dict[str, Any], outputs: Sequence[str] = OUTPUTS) -> bool:
+    """Whether the folder has all `outputs` and was made from just this."""
+    if not all((output / name).exists() for name in outputs):
         return False
     return read_json(output / "summary.json").get("made_from") == made_from
 
