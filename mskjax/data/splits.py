@@ -68,8 +68,9 @@ def warn(table: pd.DataFrame, planned: Sequence[str], all_given: bool, shown: st
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun: 1 case, 2 cases."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """A number with its noun: 1 case, 2 cases, 2 policies."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
 
 
 def _draw(

@@ -99,12 +99,11 @@ def read_scores(folder: Path, dataset: Dataset) -> pd.DataFrame:
     if edition != EDITION:
         slices, masks = dataset.slices.select(dataset.rows("test")), read_masks(folder / PREDICTIONS)
         return score_masks(slices, [masks[str(case_id)] for case_id in slices.case_id])
-    table = pd.read_csv(
-        folder / SCORES, dtype={"case_id": str}, keep_default_na=False, na_values={name: [""] for name in SCORED[1:]}
-    )
+    table = pd.read_csv(folder / SCORES, dtype=str, keep_default_na=False)
     if list(table.columns) != list(SCORED) or len(table) != len(dataset.rows("test")):
         raise ValueError(f"{folder / SCORES} is not whole; delete {folder} and train the cell again")
-    return table
+    # Of text by Python: pandas' own reading of numbers may be one bit off.
+    return table.assign(**{name: [float(word or "nan") for word in table[name]] for name in SCORED[1:]})
 
 
 def score_masks(slices: Slices, masks: list[Bool[np.ndarray, "_ _"]]) -> pd.DataFrame:

@@ -99,6 +99,7 @@ def _examples(count: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
         "image_hu": jax.ShapeDtypeStruct((count, size, size), np.int16),
         "mask": jax.ShapeDtypeStruct((count, size, size), np.uint8),
         "spacing_mm": jax.ShapeDtypeStruct((count, 2), np.float32),
+        "label": jax.ShapeDtypeStruct((count,), np.int32),
     }
 
 

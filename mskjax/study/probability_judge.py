@@ -73,7 +73,8 @@ def probability_judge(dataset: Dataset, task: Any, image_size: int, batch_size: 
 def read_probabilities(folder: Path) -> pd.DataFrame:
     """The scores of a finished cell, in the columns `SCORED`; `ValueError` where the file is not whole."""
     path = folder / SCORES
-    table = pd.read_csv(path, dtype={"case_id": str, "split": str}, keep_default_na=False)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table.columns) != list(SCORED) or not len(table):
         raise ValueError(f"{path} is not whole; delete {folder} and train the cell again")
-    return table.astype({"label": int, "probability": float})
+    # Of text by Python: pandas' own reading of numbers may be one bit off.
+    return table.assign(label=[*map(int, table["label"])], probability=[*map(float, table["probability"])])

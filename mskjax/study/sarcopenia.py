@@ -136,7 +136,7 @@ def check(study: Mapping[str, Any], dataset: Dataset) -> None:
             f"{study['dataset']} holds {dataset.values} values and config.task.values is {study['task']['values']!r}; "
             f"set --config.task.values={dataset.values}"
         )
-    if not dataset.cases["sarcopenia"].notna().any():
+    if not dataset.cases["sarcopenia"].notna().to_numpy().any():
         raise ValueError(
             f"none of the {len(dataset.cases)} cases of {study['dataset']} has a label; give a column sarcopenia of 0 "
             "and 1 in the --cases of launch.prepare"

@@ -1,0 +1,62 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mskjax.study.shuffles import PARTS, gather, shuffle, sizes
+
+STUDY_B = (12 / 79, 13 / 79)
+
+
+def table(*rows):
+    """Rows of patient, case and label, None where it is not known."""
+    frame = pd.DataFrame(rows, columns=["patient_id", "case_id", "sarcopenia"])
+    return frame.assign(sarcopenia=frame["sarcopenia"].astype("Int64"))
+
+
+def cohort(negative, positive):
+    return table(*((f"p{i:02d}", f"c{i:02d}", int(i < positive)) for i in range(negative + positive)))
+
+
+def test_the_numbers_of_study_b():
+    """79 patients, 18 of them sarcopenic: 54 (42 and 12), 12 (9 and 3) and 13 (10 and 3)."""
+    assert sizes(61, STUDY_B) == (42, 9, 10)
+    assert sizes(18, STUDY_B) == (12, 3, 3)
+    labelled = gather(cohort(61, 18))
+    for number in range(10):
+        parts = shuffle(labelled, STUDY_B, number, seed=0)
+        counts = [(len(parts[part]), sum(labelled.label[who] for who in parts[part])) for part in PARTS]
+        assert counts == [(54, 12), (12, 3), (13, 3)]
+        assert sorted(who for part in PARTS for who in parts[part]) == sorted(labelled.label)
+
+
+def test_shuffles_differ_and_depend_on_nothing_else():
+    labelled = gather(cohort(61, 18))
+    tests = [frozenset(shuffle(labelled, STUDY_B, number, seed=0)["test"]) for number in range(10)]
+    assert len(set(tests)) == 10
+    mixed = gather(cohort(61, 18).sample(frac=1, random_state=np.random.default_rng(3)))
+    assert [frozenset(shuffle(mixed, STUDY_B, number, 0)["test"]) for number in range(10)] == tests
+    assert frozenset(shuffle(labelled, STUDY_B, 0, seed=1)["test"]) != tests[0]
+
+
+def test_slices_of_a_patient_stay_together_and_unlabelled_cases_stay_out():
+    labelled = gather(table(("b", "b1", 1), ("a", "a2", 0), ("a", "a1", 0), ("c", "c1", None), ("b", "b0", 1)))
+    assert labelled.cases == {"a": ("a1", "a2"), "b": ("b0", "b1")}
+    assert labelled.label == {"a": 0, "b": 1}
+    assert labelled.unlabelled == ("c1",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((("a", "a1", 0), ("a", "a2", 1)), "patient a has cases with sarcopenia 0 and 1; give all of them one label"),
+        ((("", "a1", 0), ("b", "b1", 1)), "1 of 2 labelled cases have no patient_id, such as a1"),
+    ],
+)
+def test_labels_that_cannot_be(rows, message):
+    with pytest.raises(ValueError, match=message):
+        gather(table(*rows))
+
+
+def test_too_few_of_a_class():
+    with pytest.raises(ValueError, match="2 sarcopenic patients make 2 train, 0 validation, 0 test, and each part"):
+        shuffle(gather(cohort(61, 2)), STUDY_B, 0, 0)
