@@ -57,7 +57,7 @@ def grad_cam(
         )
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give at least 1, or None for all images at once")
-    target = jnp.broadcast_to(target, image.shape[:1])
+    target = jnp.broadcast_to(target.astype(jnp.int32), image.shape[:1])  # one type, so that one call is compiled
     maps, logits = _in_batches(module, layer, batch_size or len(image), variables, jnp.asarray(image), target)
     if not isinstance(target, Tracer) and (wrong := ~_is_class(target, logits)).any():
         raise ValueError(f"target holds {target[wrong][0]}; the network has classes 0 to {logits.shape[-1] - 1}")

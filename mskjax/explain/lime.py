@@ -31,8 +31,8 @@ def lime(
     key: Key,
     *,
     target: int | None = None,
-    segments: Integer[np.ndarray, "..."] | None = None,
-    fill: float | None = None,
+    segments: Num[Array | np.ndarray, "..."] | None = None,
+    fill: int | float | None = None,
     batch_size: int = 32,
 ) -> Float32[np.ndarray, "b h w"]:
     """Maps of coefficients: how much the probability falls, by the linear model, when a pixel's superpixel is hidden.
@@ -137,12 +137,10 @@ def _as_batch(image: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "b h w 3
 def _as_segments(segments: Any, images: np.ndarray) -> Integer[np.ndarray, "b h w"] | None:
     if segments is None:
         return None
-    shape = np.shape(segments)
-    if shape not in (images.shape[:3], images.shape[1:3]) or not np.issubdtype(np.asarray(segments).dtype, np.integer):
-        raise ValueError(
-            f"segments are {np.asarray(segments).dtype}{list(shape)}; give whole numbers {list(images.shape[:3])}"
-        )
-    return np.broadcast_to(segments, images.shape[:3])
+    array, shape = np.asarray(segments), images.shape[:3]
+    if array.shape not in (shape, shape[1:]) or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"segments are {array.dtype}{list(array.shape)}; give whole numbers {list(shape)}")
+    return np.broadcast_to(array, shape)
 
 
 def _means(image: Float32[np.ndarray, "h w 3"], segments: Int32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
