@@ -1,4 +1,4 @@
-"""Evaluates a run or a study on held-out cases: Dice, RMS distance-to-agreement, muscle area and density.
+"""Evaluates a run or a study on held-out cases: masks by Dice, distance, area and density; decisions by AUC and more.
 
     python -m launch.evaluate --workdir=RUN
     python -m launch.evaluate --workdir=RUN --split=validation --output=DIR --dataset=OTHER_DATASET
@@ -6,10 +6,14 @@
     python -m launch.evaluate --workdir=STUDY --observers=READERS.csv
 
 RUN/evaluation gets cases.csv (a row a case), summary.csv and summary.json, overlays/*.png from the worst case to the
-best, and report.html, one file to open or to send. STUDY/evaluation gets cases.csv (a row a case and network or
-reader), study A's tables as csv and LaTeX, its figures as png and pdf, and report.html; an unfinished study is
-evaluated as far as it is. A CSV of readers' masks has a row a mask: case, reader, file. What is up to date stays.
+best, and report.html, one file to open or to send. Of a run of classification, cases.csv holds label, probability and
+the decision at the threshold that the validation cases chose, and a figure of ROC and calibration takes the overlays'
+place. STUDY/evaluation gets cases.csv (a row a case and network or reader), study A's tables as csv and LaTeX, its
+figures as png and pdf, and report.html; an unfinished study is evaluated as far as it is. A CSV of readers' masks has
+a row a mask: case, reader, file. What is up to date stays.
 """
+
+from pathlib import Path
 
 from absl import flags
 
@@ -24,18 +28,31 @@ OBSERVERS = flags.DEFINE_string("observers", None, "CSV of readers' masks of a s
 
 def main() -> None:
     """Evaluates, and prints the answer."""
-    from mskjax.study import evaluation, evaluation_folder, results
+    from mskjax.study import classification_evaluation, evaluation, evaluation_folder, study_folder
 
-    if results.is_study(WORKDIR.value):
-        if SPLIT.value != "test":
-            raise ValueError("a study is evaluated on its test cases; leave out --split")
-        output = results.evaluate_study(WORKDIR.value, OUTPUT.value, DATASET.value, OBSERVERS.value)
-        print(results.answer(output))
+    if study_folder.is_study(WORKDIR.value):
+        print(study_folder.answer(_evaluate_study(study_folder.kind_name(WORKDIR.value))))
         return
     if OBSERVERS.value:
         raise ValueError(f"{WORKDIR.value} is a run; --observers is for studies of launch.sweep")
-    output = evaluation.evaluate(WORKDIR.value, SPLIT.value, OUTPUT.value, DATASET.value)
-    print(evaluation_folder.answer(output))
+    what = WORKDIR.value, SPLIT.value, OUTPUT.value, DATASET.value
+    if classification_evaluation.is_classification(WORKDIR.value):
+        print(classification_evaluation.answer(classification_evaluation.evaluate(*what)))
+    else:
+        print(evaluation_folder.answer(evaluation.evaluate(*what)))
+
+
+def _evaluate_study(kind: str) -> Path:
+    from mskjax.study import results, sarcopenia_results
+
+    if SPLIT.value != "test":
+        raise ValueError("a study is evaluated on its test cases; leave out --split")
+    where = WORKDIR.value, OUTPUT.value, DATASET.value
+    if kind == "data_efficiency":
+        return results.evaluate_study(*where, OBSERVERS.value)
+    if OBSERVERS.value:
+        raise ValueError("readers of --observers outline muscle, which this study does not predict; leave it out")
+    return sarcopenia_results.evaluate_study(*where)
 
 
 if __name__ == "__main__":

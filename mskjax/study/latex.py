@@ -30,7 +30,7 @@ _SPECIAL = str.maketrans(
         **{sign: f"\\{sign}" for sign in "{}$&#_%"},
     }
 )
-_NONE = "--"
+NONE = "--"
 _SIGNIFICANT = "****"
 _HOLM = r"$^\dagger$"
 
@@ -74,7 +74,7 @@ def appendix_c(table: pd.DataFrame, alpha: float) -> str:
     }
     caption = "Two-sided $p$ values of Mann--Whitney $U$ tests of RMS-DTA between initialisations at each $n$"
     groups = _sizes(table, ["init", "n"], ["other_init", "n"])
-    return _table(["", *map(_init, inits)], blocks, caption + _appendix_note(groups, alpha), "tab:between")
+    return environment(["", *map(_init, inits)], blocks, caption + _appendix_note(groups, alpha), "tab:between")
 
 
 def appendix_d(table: pd.DataFrame, alpha: float) -> str:
@@ -92,35 +92,11 @@ def appendix_d(table: pd.DataFrame, alpha: float) -> str:
     )
     groups = _sizes(table, ["init", "n"], ["init", "other_n"])
     header = ["Source Task", *(f"$n = {n}$" for n in sizes)]
-    return _table(header, {"": rows}, caption + _appendix_note(groups, alpha), "tab:within")
+    return environment(header, {"": rows}, caption + _appendix_note(groups, alpha), "tab:within")
 
 
-def escape(text: str) -> str:
-    """The text as LaTeX prints it, with every sign that LaTeX reads as a command escaped."""
-    return text.translate(_SPECIAL)
-
-
-def _dunnett(table: pd.DataFrame, alpha: float, caption: str, label: str) -> str:
-    sizes, inits = sorted(set(table["n"])), in_order(table["init"])
-    blocks, notes = {}, []
-    for metric, own in table.groupby("metric", sort=False):
-        cells = {
-            (row["init"], row["n"]): _marked(row["p"], row["outcome"], row["p_holm"], alpha)
-            for row in own.to_dict("records")
-        }
-        name = _METRICS[str(metric)]
-        blocks[name] = [[_init(init), *(cells.get((init, n), _NONE) for n in sizes)] for init in inits]
-        control_left, control = own["control_non_finite"].iloc[0], own["control_values"].iloc[0]
-        left = f"{own['non_finite'].sum()} of {own['values'].sum()} predictions and {control_left} of {control}"
-        notes.append(f"{left} control values in {name}")
-    note = f" Not finite and left out: {'; '.join(notes)}." if notes else ""
-    reasons = sorted({reason for reason in table["reason"] if reason})
-    dashes = f" {_NONE} is no test ({escape('; '.join(reasons))})." if reasons else ""
-    return _table(["Source Task", *(f"$n = {n}$" for n in sizes)], blocks, caption + note + dashes, label)
-
-
-def _table(header: list[str], blocks: dict[str, Rows], caption: str, label: str) -> str:
-    """A table of titled blocks of rows under one header."""
+def environment(header: list[str], blocks: dict[str, Rows], caption: str, label: str) -> str:
+    """A `table` environment of titled blocks of rows under one header; all are LaTeX already, `NONE` is no value."""
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -140,6 +116,30 @@ def _table(header: list[str], blocks: dict[str, Rows], caption: str, label: str)
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
+def escape(text: str) -> str:
+    """The text as LaTeX prints it, with every sign that LaTeX reads as a command escaped."""
+    return text.translate(_SPECIAL)
+
+
+def _dunnett(table: pd.DataFrame, alpha: float, caption: str, label: str) -> str:
+    sizes, inits = sorted(set(table["n"])), in_order(table["init"])
+    blocks, notes = {}, []
+    for metric, own in table.groupby("metric", sort=False):
+        cells = {
+            (row["init"], row["n"]): _marked(row["p"], row["outcome"], row["p_holm"], alpha)
+            for row in own.to_dict("records")
+        }
+        name = _METRICS[str(metric)]
+        blocks[name] = [[_init(init), *(cells.get((init, n), NONE) for n in sizes)] for init in inits]
+        control_left, control = own["control_non_finite"].iloc[0], own["control_values"].iloc[0]
+        left = f"{own['non_finite'].sum()} of {own['values'].sum()} predictions and {control_left} of {control}"
+        notes.append(f"{left} control values in {name}")
+    note = f" Not finite and left out: {'; '.join(notes)}." if notes else ""
+    reasons = sorted({reason for reason in table["reason"] if reason})
+    dashes = f" {NONE} is no test ({escape('; '.join(reasons))})." if reasons else ""
+    return environment(["Source Task", *(f"$n = {n}$" for n in sizes)], blocks, caption + note + dashes, label)
+
+
 def _row(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
@@ -147,7 +147,7 @@ def _row(cells: Iterable[str]) -> str:
 def _marked(p: float, outcome: str, p_holm: float, alpha: float) -> str:
     """A cell of Tables 1 and 2, to three decimals."""
     if math.isnan(p):
-        return _NONE
+        return NONE
     return _MARKS[outcome] % ("$p < 0.001$" if p < 0.001 else f"${p:.3f}$") + _HOLM * (p_holm < alpha)
 
 
@@ -155,7 +155,7 @@ def _cell(tested: Sequence[float], alpha: float) -> str:
     """A cell of the appendices, of p and p after Holm, to four decimals."""
     p, p_holm = tested
     if math.isnan(p):
-        return _NONE
+        return NONE
     if p < alpha:
         return _SIGNIFICANT + _HOLM * (p_holm < alpha)
     return "$p < 0.0001$" if p < 0.0001 else f"${p:.4f}$"
@@ -184,5 +184,5 @@ def _appendix_note(groups: dict[tuple[str, int], tuple[int, int]], alpha: float)
     values, infinite = (sum(column) for column in zip(*groups.values(), strict=True)) if groups else (0, 0)
     return (
         f", not corrected for their number. {_SIGNIFICANT}: $p < {alpha:g}$, {_HOLM}: after Holm's correction too; "
-        f"{_NONE}: no test. Infinite distances, {infinite} of {values}, rank as the largest."
+        f"{NONE}: no test. Infinite distances, {infinite} of {values}, rank as the largest."
     )

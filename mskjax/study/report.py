@@ -177,12 +177,13 @@ def _pictures(findings: Findings) -> list[str]:
     shown = list(zip(findings.cases["case_id"], findings.pictures, strict=True))[:EMBEDDED_PICTURES]
     left_out = len(findings.cases) - len(shown)
     remark = f"The {len(shown)} worst; the other {left_out} are in the folder overlays."
-    made = (page.figure(_jpeg(picture), "jpeg", f"Outlines of case {case_id}") for case_id, picture in shown)
+    made = (page.figure(jpeg(picture), "jpeg", f"Outlines of case {case_id}") for case_id, picture in shown)
     remarks = [page.paragraph(remark, "soft")] if left_out else []
     return [page.heading("Overlays, worst Dice first"), *remarks, page.pictures(made)]
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def jpeg(picture: Image.Image) -> bytes:
+    """The bytes of a picture as JPEG."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=88, subsampling=0)  # no chroma subsampling: it would blur the outlines
     return buffer.getvalue()

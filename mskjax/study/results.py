@@ -15,13 +15,14 @@ import pandas as pd
 from absl import logging
 
 import mskjax
-from mskjax.data.dataset import Dataset, read_dataset
+from mskjax.data.dataset import Dataset
 from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 from mskjax.study import (
     headline,
     latex,
     observers,
     starts,
+    study_folder,
     study_notes,
     study_plates,
     study_remarks,
@@ -34,22 +35,19 @@ from mskjax.study.case_scores import COLUMNS, of_networks, write_cases
 from mskjax.study.data_efficiency import PRETEXTS, Cell, checked, plan, pretexts, run_config
 from mskjax.study.evaluation_folder import write_table
 from mskjax.study.mask_judge import read_scores
-from mskjax.study.origin import are_phantoms, dataset_sha256, provenance_of
+from mskjax.study.origin import are_phantoms, provenance_of
 from mskjax.study.study_findings import StudyFindings
+from mskjax.study.study_folder import SUMMARY
 from mskjax.training import provenance
 
 # To be raised when a statistic, a figure or the report changes, so that former results are made anew.
 EDITION = 2
-SUMMARY = "summary.json"
 METRICS = ["dice", "rms_dta_cm"]
-OUTPUTS = ("cases.csv", "agreement.csv", "headline.csv", "report.html", "figure_3.png", "figure_4.png")
 TABLES = ("table_1", "table_2", "appendix_c", "appendix_d")
-
-
-def is_study(workdir: str | Path) -> bool:
-    """Whether a folder is a study's and not a run's."""
-    config = Path(workdir) / "config.json"
-    return config.is_file() and "study" in read_json(config)
+FILES = (
+    *("cases.csv", "agreement.csv", "headline.csv", "report.html", "figure_3.png", "figure_4.png"),
+    *(f"{name}.{suffix}" for name in TABLES for suffix in ("csv", "tex")),
+)
 
 
 def evaluate_study(
@@ -67,19 +65,20 @@ def evaluate_study(
     workdir, output = Path(workdir), Path(output or Path(workdir) / "evaluation")
     study = checked(read_json(workdir / "config.json"))
     require_folder(output)
-    data = _dataset(workdir, Path(dataset or study["dataset"]))
+    data = study_folder.own_dataset(workdir, Path(dataset or study["dataset"]))
     cells = plan(data.cases, study)
     for name in pretexts(study):
         if (folder := workdir / PRETEXTS / name).is_dir():
             provenance.check_dataset(folder, data.manifest["sha256"])
-    done = [cell for cell in cells if _is_done(workdir, study, cell, data)]
+    folder = workdir / "cells"
+    done = [cell for cell in cells if study_folder.is_done(folder / cell.name, run_config(study, cell), data)]
     lacking = _lacking(study, {cell.init for cell in done})
     cells = [cell for cell in cells if cell.init not in lacking]
     table = readers or study["observers"] or observers.default_observers(dataset or study["dataset"])
     cases = _cases(workdir, done, table, data)
     remarks = study_remarks.remarks(workdir, study, cells, cases, data)
     made_from = {**_made_from(workdir, study, cases, len(cells)), "remarks": remarks, "missing": lacking}
-    if _is_current(output, made_from):
+    if study_folder.is_current(output, FILES, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
         return output
     remove(output / SUMMARY)
@@ -88,18 +87,6 @@ def evaluate_study(
     _write(output, findings)
     write_json(output / SUMMARY, {"answer": _answer(findings), "made_from": made_from})
     return output
-
-
-def _is_current(output: Path, made_from: dict[str, Any]) -> bool:
-    """Whether the folder is whole and was made from just this."""
-    tables = [f"{name}.{suffix}" for name in TABLES for suffix in ("csv", "tex")]
-    whole = all((output / name).is_file() for name in (SUMMARY, *OUTPUTS, *tables))
-    return whole and read_json(output / SUMMARY)["made_from"] == made_from
-
-
-def answer(output: Path) -> str:
-    """The results in a few lines of text, and where to read on."""
-    return "\n".join([*read_json(output / SUMMARY)["answer"], f"report: {output / 'report.html'}"])
 
 
 def _answer(findings: StudyFindings) -> list[str]:
@@ -114,23 +101,6 @@ def _answer(findings: StudyFindings) -> list[str]:
     readers = findings.cases.loc[findings.cases["init"] == observers.OBSERVERS]
     told = [observers.answer(readers)] if len(readers) else []
     return [*study_notes.answer(findings), study_notes.against_random(findings), *text.table(rows).splitlines(), *told]
-
-
-def _dataset(workdir: Path, path: Path) -> Dataset:
-    data = read_dataset(path)
-    if dataset_sha256(workdir) != data.manifest["sha256"]:
-        raise ValueError(f"{path} is not the dataset of study {workdir}; name that one with --dataset if it has moved")
-    return data
-
-
-def _is_done(workdir: Path, study: dict[str, Any], cell: Cell, data: Dataset) -> bool:
-    """Whether a cell has ended; `ValueError` where its folder is of another config or dataset."""
-    folder = workdir / "cells" / cell.name
-    if not (folder / "DONE").is_file():
-        return False
-    provenance.check_config(folder, run_config(study, cell))
-    provenance.check_dataset(folder, data.manifest["sha256"])
-    return True
 
 
 def _lacking(study: dict[str, Any], trained: set[str]) -> dict[str, str]:

@@ -13,7 +13,8 @@ from mskjax.study import results
 from mskjax.study.case_scores import COLUMNS, read_cases
 from mskjax.study.data_efficiency import plan
 from mskjax.study.mask_judge import read_masks, score_masks
-from mskjax.study.results import answer, evaluate_study, is_study
+from mskjax.study.results import evaluate_study
+from mskjax.study.study_folder import answer, is_study
 
 TABLES = ("table_1", "table_2", "appendix_c", "appendix_d")
 FIGURES = {

@@ -29,11 +29,13 @@ from mskjax.measure.diagnosis.ranking import (
     roc_curve,
     youden_threshold,
 )
+from mskjax.measure.diagnosis.repeated import MeanAucInterval, mean_auc_interval
 
 __all__ = [
     "AucInterval",
     "CalibrationBin",
     "Confusion",
+    "MeanAucInterval",
     "RocCurve",
     "Threshold",
     "accuracy",
@@ -44,6 +46,7 @@ __all__ = [
     "confusion",
     "expected_calibration_error",
     "f1",
+    "mean_auc_interval",
     "precision",
     "recall",
     "roc_curve",

@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Integer
 from scipy.stats import rankdata
 
 from mskjax.measure.diagnosis.checks import Values, as_labels, as_probabilities, as_scores
 
 NO_CHOICE = 0.5  # of two softmax classes, where both are equal
-_TOO_FEW = "each class needs cases of at least two patients, between whom chance could choose"
+TOO_FEW = "each class needs cases of at least two patients, between whom chance could choose"
 
 
 @dataclass(frozen=True)
@@ -115,17 +115,37 @@ def auc_interval(
         raise ValueError(f"patients have shape {patients.shape} and labels {truth.shape}; give one for each case")
     people, who = np.unique(patients, return_inverse=True)
     if min(len(np.unique(who[truth])), len(np.unique(who[~truth]))) < 2:
-        return AucInterval(math.nan, math.nan, samples, samples, _TOO_FEW)
+        return AucInterval(math.nan, math.nan, samples, samples, TOO_FEW)
     # A patient may have cases of both classes, and is then of a third kind.
     kinds = np.bincount(who, truth) > 0, np.bincount(who, ~truth) > 0
     kind = kinds[0] + 2 * kinds[1] if stratified else np.zeros(len(people), int)
-    drawn = _draw(kind, samples, np.random.default_rng(seed))[:, who]
-    values = _weighted_auc(truth, scores, drawn)
+    drawn = draw(kind, samples, np.random.default_rng(seed))[:, who]
+    values = weighted_auc(truth, scores, drawn)
     known = values[~np.isnan(values)]
     if not len(known):
         return AucInterval(math.nan, math.nan, samples, samples, "no sample held both classes; draw more")
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return AucInterval(float(low), float(high), samples, samples - len(known))
+
+
+def draw(kind: Integer[np.ndarray, " p"], samples: int, generator: np.random.Generator) -> Float64[np.ndarray, "s p"]:
+    """How often each sample draws each patient, the numbers of each kind being kept."""
+    drawn = np.zeros((samples, len(kind)))
+    for one in np.unique(kind):
+        of_kind = np.flatnonzero(kind == one)
+        drawn[:, of_kind] = generator.multinomial(len(of_kind), np.full(len(of_kind), 1 / len(of_kind)), size=samples)
+    return drawn
+
+
+def weighted_auc(
+    truth: Bool[np.ndarray, " n"], scores: Float64[np.ndarray, " n"], weights: Float64[np.ndarray, "s n"]
+) -> Float64[np.ndarray, " s"]:
+    """The AUC of each row of weights, a case each; NaN where a class has no weight."""
+    positive, negative = weights[:, truth], weights[:, ~truth]
+    above = scores[truth][:, None] - scores[~truth][None, :]
+    wins = ((positive @ ((np.sign(above) + 1) / 2)) * negative).sum(1)
+    pairs = positive.sum(1) * negative.sum(1)
+    return np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0)
 
 
 def _cuts(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,21 +158,3 @@ def _cuts(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _rate(called: np.ndarray) -> np.ndarray:
     return called / called[-1] if called[-1] else np.full(len(called), np.nan)
-
-
-def _draw(kind: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """How often each sample draws each patient, [samples, patients], the numbers of each kind being kept."""
-    drawn = np.zeros((samples, len(kind)))
-    for one in np.unique(kind):
-        of_kind = np.flatnonzero(kind == one)
-        drawn[:, of_kind] = generator.multinomial(len(of_kind), np.full(len(of_kind), 1 / len(of_kind)), size=samples)
-    return drawn
-
-
-def _weighted_auc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The AUC of each row of weights [samples, cases]; NaN where a class has no weight."""
-    positive, negative = weights[:, truth], weights[:, ~truth]
-    above = scores[truth][:, None] - scores[~truth][None, :]
-    wins = ((positive @ ((np.sign(above) + 1) / 2)) * negative).sum(1)
-    pairs = positive.sum(1) * negative.sum(1)
-    return np.divide(wins, pairs, out=np.full(len(wins), np.nan), where=pairs > 0)
