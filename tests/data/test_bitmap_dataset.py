@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,9 @@ def test_a_label_that_was_taken_back_counts(bitmaps):
 
 WRONG = {
     r"p0\.png is a bitmap, which is one slice; leave slice, label, series and level out": {"slices": "3"},
+    r"p0\.png is a bitmap, .* leave slice, label": {"label": ("1",)},
+    r"p0\.png is a bitmap, .* leave slice, label, series": {"series": "2"},
+    r"p0\.png is a bitmap, .* level out": {"level_mask": Path(__file__)},
     r"p0\.nii is to be the mask of the bitmap \S+p0\.png, and is no bitmap; give a copy of the slice": {
         "mask": "p0.nii"
     },

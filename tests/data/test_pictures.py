@@ -65,11 +65,15 @@ def test_a_pair_given_the_wrong_way_round_is_refused(tmp_path, pen):
         read_outline(drawn, image)
 
 
-def test_two_pens_are_no_swap(tmp_path):
-    two = outlined()
-    two[: SIZE // 2][(two == (255, 0, 0)).all(axis=-1)[: SIZE // 2]] = (0, 255, 0)
-    image, drawn = save(tmp_path / "plain.png", plain()), save(tmp_path / "drawn.png", two)
-    np.testing.assert_array_equal(read_outline(image, drawn)[1], square())
+@pytest.mark.parametrize(("clipped", "colours"), [(0.8, 1), (0.3, 12)])
+def test_fat_that_the_window_clips_is_no_pen(tmp_path, clipped, colours):
+    """Plain pixels of one colour lie under the line too, and a smooth pen has many."""
+    rng, image, drawn = np.random.default_rng(1), plain(), outlined()
+    line = np.flatnonzero((drawn == (255, 0, 0)).all(axis=-1))
+    image.flat[rng.permutation(line)[: int(clipped * len(line))]] = 0
+    drawn.reshape(-1, 3)[line] = np.stack([255 - rng.integers(0, colours, len(line)), *np.zeros((2, len(line)))], -1)
+    pair = save(tmp_path / "plain.png", image), save(tmp_path / "drawn.png", drawn)
+    np.testing.assert_array_equal(read_outline(*pair)[1], square())
 
 
 def test_an_open_outline_and_another_size_name_their_files(tmp_path):
