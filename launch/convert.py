@@ -3,8 +3,9 @@
 Examples:
     python -m launch.convert --model=fcn_resnet101 --download --output=third_party_weights/fcn_resnet101.safetensors
     python -m launch.convert --model=resnet101 --download --output=third_party_weights/resnet101.safetensors
-    python -m launch.convert --model=resnet101 --download=resnet101_imagenet_v2 --output=resnet101_v2.safetensors
     python -m launch.convert --model=fcn_resnet101 --weights=fcn_resnet101_coco-7ecb50ca.pth --output=coco.safetensors
+    python -m launch.convert --model=inception_v3 --weights=RadImageNet-InceptionV3_notop.h5 --output=v3.safetensors
+    python -m launch.convert --model=densenet121 --variant=torchvision --weights=DenseNet121.pt --output=d.safetensors
 
 The first two names are where --config=configs/segmentation.py:init=segmentation and init=classification look.
 
@@ -12,12 +13,18 @@ third_party_weights/README.md lists the entries that can be downloaded and how t
 weight file names is run. An output that was made of the same source with the same options is left as it is.
 """
 
+from typing import Any
+
 from absl import flags
 
 from launch.main import run
 
-MODEL = flags.DEFINE_string("model", None, "The network: resnet50, resnet101 or fcn_resnet101.", required=True)
-WEIGHTS = flags.DEFINE_string("weights", None, "The published file: .pth, .pt or .safetensors.")
+NETWORKS = "fcn_resnet101, resnet50, resnet101, keras_resnet50, densenet121, inception_v3 or inception_resnet_v2"
+MODEL = flags.DEFINE_string("model", None, f"The network: {NETWORKS}.", required=True)
+VARIANT = flags.DEFINE_enum(
+    "variant", None, ["keras", "torchvision"], "Whose form of it the weights are, if it has two."
+)
+WEIGHTS = flags.DEFINE_string("weights", None, "The published file: .pth, .pt, .h5, .weights.h5 or .safetensors.")
 DOWNLOAD = flags.DEFINE_flag(
     flags.Flag(
         flags.ArgumentParser(),
@@ -41,7 +48,7 @@ def main() -> None:
     from mskjax.convert.conversion import convert
 
     entry = DOWNLOAD.value if download and DOWNLOAD.value != "true" else None
-    options = {}
+    options: dict[str, Any] = {"variant": VARIANT.value} if VARIANT.value else {}
     if NUM_CLASSES.value is not None:
         options["num_classes"] = NUM_CLASSES.value or None
     if AUX_HEAD.value is not None:

@@ -1,9 +1,9 @@
-"""Reading Keras's weight files, `.h5` of Keras 2 and 3, with h5py and without Keras: arrays by their layers' true names.
+"""Reading Keras's weight files, `.h5` of Keras 2 and 3, with h5py and without Keras: arrays by layers' true names.
 
-Four layouts. A full model of either generation keeps a tree of layers under `model_weights`; the weights alone, as Keras
-2 saves them, are the same tree at the root. Keras 3's `.weights.h5` has `layers/<class>_<n>/vars/<k>`, where n counts in
-another order than the layers' names do, so that only an attribute tells which layer a group is. No link is followed out
-of its group, and nothing but plain stored arrays is read.
+Four layouts. A full model of either generation keeps a tree of layers under `model_weights`; the weights alone, as
+Keras 2 saves them, are the same tree at the root. Keras 3's `.weights.h5` has `layers/<class>_<n>/vars/<k>`, where n
+counts in another order than the layers' names do, so that only an attribute tells which layer a group is. No link is
+followed out of its group, and nothing but plain stored arrays is read.
 """
 
 import itertools
@@ -16,6 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5l  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without a stub
 
 from mskjax.convert.pickles import Refused
 
@@ -45,10 +46,11 @@ def read_keras(path: str | Path) -> dict[str, np.ndarray]:
     """The weights of a Keras file as "<layer>/<weight>", as in "conv2_block1_1_bn/gamma", in the file's order.
 
     Layers have Keras 3's names ("conv1_conv" for Keras 2's "conv1/conv"). Those that Keras numbered, at whatever its
-    session's count was, begin at 0 for each class: "conv2d_0", "batch_normalization_0". Weights are kernel, bias, gamma,
-    beta, moving_mean and moving_variance, in the shapes that Keras gives them. Raises `ValueError` with the file's name
-    for a file that is cut short or no Keras file, that lists other layers or weights than it holds, or whose arrays are
-    links, packed, stored elsewhere, larger than the file or no floating point numbers, and `OSError` where there is none.
+    session's count was, begin at 0 for each class: "conv2d_0", "batch_normalization_0". Weights are kernel, bias,
+    gamma, beta, moving_mean and moving_variance, in the shapes that Keras gives them. Raises `ValueError` with the
+    file's name for a file that is cut short or no Keras file, that lists other layers or weights than it holds, or
+    whose arrays are links, packed, stored elsewhere, larger than the file or no floating point numbers, and `OSError`
+    where there is none.
     """
     if not is_hdf5(path):
         raise ValueError(f"{path} is no HDF5 file, as Keras's .h5 are; give the published one")
@@ -125,9 +127,9 @@ def _at(group: h5py.Group, path: str) -> Any:
     """What lies at a path below a group, through hard links alone, which cannot leave the file."""
     found: Any = group
     for part in filter(None, path.split("/")):
-        if not isinstance(found, h5py.Group) or part not in set(found):
+        if not isinstance(found, h5py.Group) or not found.id.links.exists(part.encode()):
             raise Refused(f"lacks {path!r:.200} in {group.name!r:.100}, where its own lists have it; save it again")
-        if found.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+        if found.id.links.get_info(part.encode()).type != h5l.TYPE_HARD:
             raise Refused(f"has a link in place of {path!r:.200}, which Keras never writes; save it without links")
         found = found[part]
     return found
@@ -141,7 +143,8 @@ def _texts(group: Any, attribute: str) -> list[str]:
     present = [attribute] if attribute in group.attrs else list(parts)
     if not present:
         raise Refused(f"has no attribute {attribute} in {group.name!r:.100}, so Keras did not write it")
-    values = itertools.chain.from_iterable(np.ravel(group.attrs[name]).tolist() for name in present)
+    attributes: Any = [group.attrs[name] for name in present]
+    values = itertools.chain.from_iterable(np.ravel(value).tolist() for value in attributes)
     texts = [value.decode() if isinstance(value, bytes) else value for value in values]
     if not all(isinstance(text, str) and text for text in texts):
         raise Refused(f"has no names in the attribute {attribute} of {group.name!r:.100}, so Keras did not write it")

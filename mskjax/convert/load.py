@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,53 @@ from absl import logging
 from flax.traverse_util import flatten_dict
 
 from mskjax import models
-from mskjax.convert import torchvision
+from mskjax.convert.families import RULES, RulesFor, check, variant_of
+from mskjax.convert.keras_files import is_hdf5, read_keras
 from mskjax.convert.options import HEADS, Network, describe, disagreements, present_heads
+from mskjax.convert.radimagenet import torchvision_names
 from mskjax.convert.rules import Rule, apply_rules, rename
 from mskjax.convert.store import holds_variables, read_safetensors
 from mskjax.convert.torch_files import read_torch
+from mskjax.models.options import KERAS, TORCHVISION
 from mskjax.types import Variables
 
+OWN = "own"
 WRAPPERS = ("state_dict", "model")
 PARALLEL_PREFIX = "module."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file's tensors by name, the form of the names ("own", "keras" or "torchvision"), and its metadata."""
+
+    tensors: dict[str, np.ndarray]
+    form: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_weights(path: str | Path, model: str, **options: Any) -> Variables:
     """The variables of `models.build(model, **options)`, filled strictly from a weight file.
 
-    The file is torch's `.pth` or `.pt` in either form, or safetensors, under torchvision's names or mskjax's own. Every
+    The file is torch's `.pth` or `.pt` in either form, with torchvision's names or RadImageNet's, Keras's `.h5` or
+    `.weights.h5`, or safetensors under torchvision's names or mskjax's own; `variant` has to be that of the file. Every
     tensor must have its place and every leaf its tensor. A head that the file has and the network lacks is left out,
     and the log says so: the auxiliary head of COCO files by default, any head with `num_classes=None`. Raises
     `ValueError` where options and file disagree, naming the options that fit, or with a diff of all mismatches, and
     `OSError` where the file cannot be read.
     """
     module = models.build(model, **options)
-    tensors = read_tensors(path)
+    source = read_source(path)
     target = models.abstract(module)
     wanted: dict[str, Any] = flatten_dict(target, sep="/")
-    stored, asked = _stored(tensors), describe(wanted)
+    try:
+        tensors, rules_for = _named(source, model, variant_of(model, options), wanted)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit {model} as asked: {error}") from error
+    stored, asked = _stored(tensors, rules_for(HEADS)), describe(wanted)
     if stored and asked and (phrases := disagreements(stored, asked)):
         raise ValueError(f"{path} does not fit {model} as asked: {'; '.join(phrases)}")
     heads = present_heads(wanted)
-    rules = _rules(tensors, heads)
+    rules = rules_for(heads)
     _log_left_out(path, rename(tensors, rules).ignored, heads)
     try:
         variables = apply_rules(tensors, rules, target)
@@ -49,10 +68,17 @@ def load_weights(path: str | Path, model: str, **options: Any) -> Variables:
     return jax.device_put(variables)
 
 
-def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a weight file by name, without a wrapping dictionary or the prefix "module.", which is logged."""
+def read_source(path: str | Path) -> Source:
+    """What a weight file of any kind holds; a wrapping dictionary and the prefix "module." are taken off and logged."""
+    if is_hdf5(path):
+        return Source(read_keras(path), KERAS)
     if _is_safetensors(path):
-        return read_safetensors(path)[0]
+        tensors, metadata = read_safetensors(path)
+        return Source(tensors, OWN if holds_variables(tensors) else TORCHVISION, metadata)
+    return Source(_read_state_dict(path), TORCHVISION)
+
+
+def _read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     tensors = _unwrap(path, read_torch(path))
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
@@ -86,18 +112,26 @@ def _is_safetensors(path: str | Path) -> bool:
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= Path(path).stat().st_size
 
 
-def _stored(tensors: Mapping[str, np.ndarray]) -> Network | None:
-    leaves = rename(tensors, _rules(tensors, HEADS)).leaves
-    return describe({name: leaf.array for name, leaf in leaves.items()})
+def _named(source: Source, model: str, variant: str, leaves: Collection[str]) -> tuple[dict[str, np.ndarray], RulesFor]:
+    """The tensors under the names that rules know, and the rules for them; `ValueError` has a phrase on what fits."""
+    if source.form == OWN:
+        stored = source.metadata.get("variant", variant)
+        if stored != variant:
+            raise ValueError(f"it was converted with variant={stored!r}, which fits")
+        return source.tensors, _own_rules
+    check(source.tensors, source.form, model, variant, leaves)
+    return torchvision_names(source.tensors, model), RULES[source.form][model]
 
 
-def _rules(tensors: Mapping[str, np.ndarray], heads: Collection[str]) -> list[Rule]:
-    """The rules for the names of `tensors`, with the heads that are wanted; other heads are left out."""
-    if not holds_variables(tensors):
-        return torchvision.rules(heads)
+def _own_rules(heads: Collection[str]) -> list[Rule]:
+    """The rules of mskjax's own names, with the heads that are wanted; other heads are left out."""
     kept, others = "|".join(["backbone", *heads]), [head for head in HEADS if head not in heads]
     own = Rule(rf"((?:params|batch_stats)/(?:{kept})/.*)", r"\1")
     return [own, *(Rule(rf"(?:params|batch_stats)/{head}/.*", None) for head in others)]
+
+
+def _stored(tensors: Mapping[str, np.ndarray], rules: list[Rule]) -> Network | None:
+    return describe({name: leaf.array for name, leaf in rename(tensors, rules).leaves.items()})
 
 
 def _log_left_out(path: str | Path, names: list[str], heads: Collection[str]) -> None:

@@ -80,6 +80,20 @@ def recognise(entries: Mapping[str, Entry], file: str, sha256: str) -> Entry | N
     return None
 
 
+def recognise_by_name(entries: Mapping[str, Entry], file: str, model: str, variant: str) -> Entry | None:
+    """The entry that a file of this name is for a network, of those whose hash is unknown; None where there is none.
+
+    Case and the choice of - or _ do not matter: RadImageNet's own code and its users spell the names in both ways.
+    """
+    unhashed = [entry for entry in entries.values() if not entry.known_digits and entry.model == model]
+    fitting = [entry for entry in unhashed if entry.options.get("variant", variant) == variant]
+    return next((entry for entry in fitting if _spelled_alike(entry.file, file)), None)
+
+
+def _spelled_alike(*names: str) -> bool:
+    return len({name.lower().replace("-", "_") for name in names}) == 1
+
+
 def _check(path: Path, entry: Entry) -> None:
     if entry.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", entry.sha256):
         raise ValueError(f"{path}: sha256 of {entry.name} is not 64 hexadecimal digits; give null where it is unknown")

@@ -1,4 +1,4 @@
-"""What a file of ResNet or FCN weights was made for, told from its shapes, and whether that is what was asked."""
+"""What a file of weights was made for, told from its shapes, and whether that is what was asked."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -17,10 +17,13 @@ _KINDS = {"fc": "a classifier", "classifier": "a segmenter"}
 
 @dataclass(frozen=True)
 class Network:
-    """The options that shapes tell; `head` is None, "fc" of a classifier or "classifier" of a segmenter."""
+    """The options that shapes tell; `head` is None, "fc" of a classifier or "classifier" of a segmenter.
+
+    `stage_sizes` and `width` are told of torchvision's ResNets and FCNs alone; of others they are () and None.
+    """
 
     stage_sizes: tuple[int, ...]
-    width: int
+    width: int | None
     head: str | None
     num_classes: int | None
     aux_head: bool
@@ -32,16 +35,17 @@ class Network:
 
 
 def describe(leaves: Mapping[str, Any]) -> Network | None:
-    """The network that has these leaves, arrays by their paths; None when it is none of this family."""
-    if "params/backbone/conv1/kernel" not in leaves:
+    """The network that has these leaves, arrays by their paths; None when it has no trunk."""
+    if not any(name.startswith("params/backbone/") for name in leaves):
         return None
+    stem = leaves.get("params/backbone/conv1/kernel")
     blocks = {match.groups() for name in leaves if (match := re.match(r"params/backbone/layer(\d)_(\d+)/", name))}
     stages = [stage for stage, _ in blocks]
     last = {head: leaves.get(f"params/{kernel}/kernel") for head, kernel in _LAST.items()}
     head = next((name for name, kernel in last.items() if kernel is not None), None)
     return Network(
         stage_sizes=tuple(stages.count(stage) for stage in sorted(set(stages))),
-        width=_outputs(leaves["params/backbone/conv1/kernel"]) or 0,
+        width=None if stem is None else _outputs(stem),
         head=head,
         num_classes=_outputs(last[head]) if head else None,
         aux_head="aux_classifier" in present_heads(leaves),
@@ -63,7 +67,9 @@ def disagreements(stored: Network, asked: Network) -> list[str]:
     Heads that the file has and the network lacks are no disagreement: they are left out.
     """
     phrases = []
-    if (stored.stage_sizes, stored.width) != (asked.stage_sizes, asked.width):
+    if bool(stored.stage_sizes) != bool(asked.stage_sizes):
+        phrases.append("its trunk is of another family of networks")
+    elif (stored.stage_sizes, stored.width) != (asked.stage_sizes, asked.width):
         known = f", as model={stored.name!r} has" if stored.name and stored.width == 64 else ""
         phrases.append(f"its trunk fits stage_sizes={stored.stage_sizes} and width={stored.width}{known}")
     if asked.head and stored.head is None:

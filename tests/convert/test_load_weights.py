@@ -13,7 +13,7 @@ from small_weights import OPTIONS, small
 
 from benchmarks.torch_zip import write_torch_zip
 from mskjax.convert import load_variables, load_weights, save_variables
-from mskjax.convert.load import read_tensors
+from mskjax.convert.load import read_source
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -134,7 +134,7 @@ def test_unknown_models_and_options_are_named(files):
 @pytest.mark.parametrize("form", ["zip", "legacy"])
 def test_wrappings_are_taken_off_and_said_so(form, caplog):
     with caplog.at_level(logging.INFO, "absl"):
-        tensors = read_tensors(GOLDEN / f"torch_checkpoint_{form}.bin")
+        tensors = read_source(GOLDEN / f"torch_checkpoint_{form}.bin").tensors
     assert list(tensors)[:2] == ["0.weight", "0.bias"]
     assert "its entry 'state_dict'; left out: epoch, optimizer" in caplog.text
     assert "the prefix 'module.'" in caplog.text

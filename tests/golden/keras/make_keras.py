@@ -1,4 +1,4 @@
-"""Makes features_keras<n>.npz and layouts_keras<n>.json: what Keras 2 or 3 computes with fabricated weights, and writes.
+"""Makes features_keras<n>.npz and layouts_keras<n>.json: what Keras 2 or 3 computes, and writes, of fabricated weights.
 
     python tests/golden/keras/make_keras.py
 
@@ -11,19 +11,16 @@ is checked here. InceptionResNetV2 is built after InceptionV3, so that its numbe
 
 import json
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import fabricate
 import h5py
 import keras
 import numpy as np
-
-sys.path.append(str(Path(__file__).parent))
-import fabricate
 
 FOLDER = Path(__file__).parent
 GENERATION = int(keras.__version__[0])

@@ -10,16 +10,13 @@ that torchvision's own network gives its last layer for `fabricate.image(size)`,
 
 import json
 import runpy
-import sys
 from pathlib import Path
 
+import fabricate
 import numpy as np
 import torch
 
 FOLDER = Path(__file__).parent
-sys.path.append(str(FOLDER))
-import fabricate
-
 OPTIONS = {"resnet50": {}, "densenet121": {}, "inception_v3": {"aux_logits": False, "init_weights": False}}
 
 

@@ -1,0 +1,70 @@
+"""Which networks come in Keras's and in torchvision's form, by which rules, and whether a file holds the one asked."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from mskjax import models
+from mskjax.convert import densenet, inception_resnet_v2, inception_v3, keras_resnet, torchvision
+from mskjax.convert.radimagenet import torchvision_names
+from mskjax.convert.rules import Renamed, Rule, rename
+from mskjax.models.options import KERAS, TORCHVISION, VARIANTS
+
+Tensors = Mapping[str, np.ndarray]
+RulesFor = Callable[[Collection[str]], list[Rule]]
+RULES: Mapping[str, Mapping[str, RulesFor]] = {
+    KERAS: {
+        "densenet121": densenet.keras_rules,
+        "inception_v3": inception_v3.keras_rules,
+        "inception_resnet_v2": inception_resnet_v2.keras_rules,
+        "keras_resnet50": keras_resnet.keras_rules,
+    },
+    TORCHVISION: {
+        "resnet50": torchvision.rules,
+        "resnet101": torchvision.rules,
+        "fcn_resnet101": torchvision.rules,
+        "densenet121": densenet.torchvision_rules,
+        "inception_v3": inception_v3.torchvision_rules,
+    },
+}
+_OWNERS = {KERAS: "Keras", TORCHVISION: "torchvision"}
+
+
+def variant_of(model: str, options: Mapping[str, Any]) -> str:
+    """The form, "keras" or "torchvision", of the network that `models.build` gives with these options."""
+    return options.get("variant", VARIANTS.get(model, (TORCHVISION,))[0])
+
+
+def check(tensors: Tensors, form: str, model: str, variant: str, leaves: Collection[str]) -> None:
+    """Raises `ValueError` unless tensors in Keras's or torchvision's form are those of a model with these leaves.
+
+    The phrase names the model or the variant that fits. A file that is nearly right passes: its diff tells more.
+    """
+    if model not in RULES[form] or _likeness(_renamed(tensors, form, model), leaves) < 0.5:
+        others = {name: _renamed(tensors, form, name) for name in RULES[form] if name != model}
+        likeness = {name: _likeness(found, _published(name, form)) for name, found in others.items() if found.leaves}
+        name = max(likeness, key=likeness.__getitem__, default="")
+        if likeness.get(name, 0) > 0.5:
+            raise ValueError(f"it holds another network in {_OWNERS[form]}'s form: model={name!r} fits")
+    if model not in RULES[form]:
+        raise ValueError(f"it is in {_OWNERS[form]}'s form, in which {model} does not come")
+    if variant != form:
+        raise ValueError(f"it is in {_OWNERS[form]}'s form, which was trained otherwise: variant={form!r} fits")
+
+
+def _published(model: str, form: str) -> Collection[str]:
+    """The leaves of a network of the published size."""
+    options = {"variant": form} if model in VARIANTS else {}
+    return flatten_dict(models.abstract(models.build(model, **options)), sep="/")
+
+
+def _renamed(tensors: Tensors, form: str, model: str) -> Renamed:
+    return rename(torchvision_names(tensors, model), RULES[form][model](()))
+
+
+def _likeness(found: Renamed, leaves: Collection[str]) -> float:
+    """What the trunks of a file and of a network have in common: their common leaves as a share of all of both."""
+    trunk = {leaf for leaf in leaves if leaf.split("/")[1] == "backbone"}
+    return len(trunk & set(found.leaves)) / (len(trunk | set(found.leaves)) + len(found.problems))
