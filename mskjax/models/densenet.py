@@ -79,7 +79,7 @@ class Backbone(nn.Module):
 
         The source pools after the convolution, which is the same for a quarter of the work as it is 1x1.
         """
-        image = _halved(self._norm_relu(f"{name}_bn", image, train))
+        image = halved(self._norm_relu(f"{name}_bn", image, train))
         return self._conv(f"{name}_conv", image.shape[-1] // 2, image)
 
     def _conv(self, name: str, features: int, image: Array, size: int = 1, stride: int = 1) -> Array:
@@ -90,7 +90,7 @@ class Backbone(nn.Module):
         return nn.relu(NORMS[self.variant](dtype=self.dtype, name=name)(image, train=train))
 
 
-def _halved(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
+def halved(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
     """The means of 2x2 pixels; an odd last row or column is left out."""
     batch, height, width, channels = image.shape
     image = image[:, : height // 2 * 2, : width // 2 * 2]
