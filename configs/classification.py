@@ -63,7 +63,7 @@ def get_config(text: str | None = None) -> ConfigDict:
         values=("hu", "grey"),
         smoke=False,
     )
-    variant = chosen.variant or ("torchvision" if chosen.network == "resnet50" else "keras")
+    variant = chosen.variant or variant_of(chosen.network)
     pretrained = chosen.init == "radimagenet" and not chosen.smoke
     return shared.run(
         task(chosen.network, variant, chosen.policy, chosen.values, smoke=chosen.smoke),
@@ -76,6 +76,11 @@ def get_config(text: str | None = None) -> ConfigDict:
         init_from=weights(chosen.network, variant) if pretrained else "",
         fresh=HEAD if pretrained else (),
     )
+
+
+def variant_of(network: str) -> str:
+    """Whose form of a network study B's weights have; torchvision's ResNet50 has no other."""
+    return "torchvision" if network == "resnet50" else "keras"
 
 
 def weights(network: str, variant: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from absl.flags import IllegalFlagValueError
 
-from configs import jigsaw, reconstruction, segmentation, shared, strings
+from configs import classification, jigsaw, reconstruction, segmentation, shared, strings
 from launch import main
 from mskjax import models, tasks
 
@@ -38,6 +38,7 @@ def test_study_a(init, rate):
     """Section A's table: Adam 3e-3 from random and 3e-4 after transfer, batch 4, 500 epochs, patience 75."""
     config = segmentation.get_config(f"init={init}")
     assert (config.learning_rate, config.batch_size, config.epochs, config.patience) == (rate, 4, 500, 75)
+    assert config.stop_on == "both"
     assert (config.task.window_hu, config.task.level_hu, config.image_size) == (400, 50, 512)
     assert bool(config.init_from) == (init != "random")
     task = tasks.build(config.task.to_dict())
@@ -64,6 +65,35 @@ def test_the_pretexts_networks_and_tiles_are_those_of_study_a():
     assert task.module == models.build("jigsaw_resnet101", num_classes=50, hidden=4096)
     assert (task.resize, task.resize // 3, task.tile_size, task.criterion) == (256, 85, 64, "minimum")
     assert task.permutations.shape == (50, 9)
+
+
+@pytest.mark.parametrize("network", classification.NETWORKS)
+@pytest.mark.parametrize("policy", classification.POLICIES)
+def test_study_bs_classification(network, policy):
+    """Section B: Adam 5e-5, batch 8, at most 200 epochs, patience 20 on validation, [-175, 250] HU, two classes."""
+    config = classification.get_config(f"network={network},policy={policy}")
+    assert (config.learning_rate, config.batch_size, config.epochs, config.patience) == (5e-5, 8, 200, 20)
+    assert (config.stop_on, config.image_size, config.task.resize) == ("validation", 224, 224)
+    variant = "torchvision" if network == "resnet50" else "keras"
+    assert config.init_from == f"third_party_weights/radimagenet/{network}.safetensors"
+    assert config.fresh == ("fc/.*",)
+    task = tasks.build(config.task.to_dict())
+    assert task.module == models.build(network, variant=variant, num_classes=2)
+    assert (task.variant, task.preprocessing, task.class_weights) == (variant, "own", (1.0, 1.0))
+    assert (task.level_hu - task.window_hu / 2, task.level_hu + task.window_hu / 2) == (-175, 250)
+    assert bool(task.freeze) == (policy != "unfreezeall")
+    drawn = {name for name in ("flip", "rotation", "scaling", "elastic", "shift") if getattr(task.augmentation, name)}
+    assert drawn == {"flip", "rotation", "shift"}
+    small = tasks.build(classification.get_config(f"network={network},policy={policy},smoke").task.to_dict())
+    assert (small.network, small.freeze == task.freeze) == (network, policy != "unfreezetop10" or network[:3] == "inc")
+
+
+def test_variants_of_classification_have_weights_of_their_own():
+    config = classification.get_config("network=inception_v3,variant=torchvision,values=grey")
+    assert config.init_from == "third_party_weights/radimagenet/inception_v3_torchvision.safetensors"
+    assert (config.task.model.variant, config.task["values"]) == ("torchvision", "grey")
+    fresh = classification.get_config("init=random")
+    assert (fresh.init_from, fresh.fresh) == ("", ())
 
 
 @pytest.mark.parametrize("config", [segmentation, reconstruction, jigsaw])

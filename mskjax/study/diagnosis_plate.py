@@ -53,17 +53,14 @@ def _draw_calibration(axes: Axes, found: Diagnosis) -> None:
     filled = [row for row in found.bins if row.cases]
     predicted, observed = (np.array([getattr(row, name) for row in filled]) for name in ("predicted", "observed"))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=":")
-    axes.plot(predicted, observed, "o-", color=BLUE, clip_on=False)
+    axes.plot(predicted, observed, "o", color=BLUE, clip_on=False)
     for row in filled:
-        # Away from the frame, so that neither is cut off.
-        below = row.observed > 0.5
         axes.annotate(
             str(row.cases),
             (row.predicted, row.observed),
-            xytext=(0, -7 if below else 7),
+            xytext=(6, 0),
             textcoords="offset points",
-            ha="center",
-            va="top" if below else "bottom",
+            va="bottom" if row.observed < 0.5 else "top",  # off the frame
             color=GREY,
             fontsize=8.5,
         )
