@@ -82,13 +82,18 @@ def test_bfloat16_leaves_features_and_logits_in_float32():
 @pytest.mark.parametrize("relu", [True, False])
 def test_residual_blocks_add_their_scaled_projection(relu):
     block = Residual(((Unit("one", 32),), (Unit("two", 64),)), scale=0.25, relu=relu, form=Form(width=1))
-    image = np.random.default_rng(0).standard_normal((2, 3, 4, 5), np.float32)
-    params = jax.device_get(block.init(KEY, jnp.asarray(image), train=False)["params"])
-    params["conv"]["bias"] = np.arange(5, dtype=np.float32)
-    statistics = {name: {"bn": {"mean": jnp.ones(n), "var": jnp.full(n, 3.0)}} for name, n in (("one", 1), ("two", 2))}
-    joined = np.concatenate([image @ params[name]["conv"]["kernel"][0, 0] for name in ("one", "two")], -1)
+    generator = np.random.default_rng(0)
+    image = generator.standard_normal((2, 3, 4, 5), np.float32)
+    sizes = {"one": (5, 1), "two": (5, 2), "up": (3, 5)}
+    kernels = {name: generator.standard_normal((1, 1, *size), np.float32) for name, size in sizes.items()}
+    params = {
+        name: {"conv": {"kernel": kernels[name]}, "bn": {"bias": np.zeros(sizes[name][1])}} for name in ("one", "two")
+    }
+    params["conv"] = {"kernel": kernels["up"], "bias": np.arange(5)}
+    statistics = {name: {"bn": {"mean": np.ones(n), "var": np.full(n, 3.0)}} for name, n in (("one", 1), ("two", 2))}
+    joined = np.concatenate([image @ kernels[name][0, 0] for name in ("one", "two")], -1)
     joined = np.maximum((joined - 1) / np.sqrt(3 + 1e-3), 0)
-    expected = image + 0.25 * (joined @ params["conv"]["kernel"][0, 0] + np.arange(5))
+    expected = image + 0.25 * (joined @ kernels["up"][0, 0] + np.arange(5))
     outputs = block.apply({"params": params, "batch_stats": statistics}, jnp.asarray(image), train=False)
     np.testing.assert_allclose(outputs, np.maximum(expected, 0) if relu else expected, rtol=1e-5, atol=1e-6)
 

@@ -124,10 +124,15 @@ def test_average_pools_count_the_padding_in_torchvision_alone(variant, corner):
 
 
 def test_branches_are_joined_in_their_order():
-    image = jax.random.uniform(KEY, (1, 3, 3, 3))
+    generator = np.random.default_rng(0)
+    image = generator.uniform(size=(1, 3, 3, 3)).astype(np.float32)
+    kernels = {name: generator.standard_normal((1, 1, 3, n), np.float32) for name, n in (("two", 2), ("one", 1))}
+    variables = {
+        "params": {name: {"conv": {"kernel": k}, "bn": {"bias": np.zeros(k.shape[-1])}} for name, k in kernels.items()},
+        "batch_stats": {name: {"bn": {"mean": np.zeros(n), "var": np.ones(n)}} for name, n in (("two", 2), ("one", 1))},
+    }
     mixed = Mixed((("max", (Unit("two", 64), Unit("one", 32))), ("max",)), Form(width=1))
-    image, (outputs, variables) = jax.device_get((image, mixed.init_with_output(KEY, image, train=False)))
+    outputs = mixed.apply(variables, jnp.asarray(image), train=False)
     greatest = image.max((1, 2), keepdims=True)
-    units = [greatest @ variables["params"][name]["conv"]["kernel"][0, 0] for name in ("two", "one")]
-    expected = np.concatenate([np.maximum(np.concatenate(units, -1) / np.sqrt(1 + 1e-3), 0), greatest], -1)
-    np.testing.assert_allclose(outputs, expected, rtol=1e-5)
+    units = np.concatenate([greatest @ kernel[0, 0] for kernel in kernels.values()], -1) / np.sqrt(1 + 1e-3)
+    np.testing.assert_allclose(outputs, np.concatenate([np.maximum(units, 0), greatest], -1), rtol=1e-5)
