@@ -13,8 +13,8 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	touch $@
 
 # A small true study: 48 phantom patients in four folds, networks on 5 and on 20 of them from each initialisation that
-# needs no download (published weights fit the full-size network alone), judged on 12 others beside ten simulated readers. Then one network measures
-# the scan of a further patient.
+# needs no download (published weights fit the full-size network alone), judged on 12 others beside ten simulated
+# readers. Then one network measures the scan of a further patient.
 quickstart: $(VENV)/installed
 	$(BIN)/python -m launch.prepare --phantom=60 --phantom_size=128 --output=$(WORK)/dataset
 	$(BIN)/python -m launch.sweep --config=configs/data_efficiency.py:quickstart --config.dataset=$(WORK)/dataset \

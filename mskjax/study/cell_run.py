@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from absl import logging
+
 from mskjax.files import atomic_path, remove
 from mskjax.study.sweep_progress import SweepProgress
 from mskjax.training.folder import RunFolder
@@ -45,7 +47,10 @@ class CellRun(RunFolder):
     def start(self) -> TrainState:
         """The state to go on from."""
         self._progress.begin()
-        return super().start()
+        state = super().start()
+        if step := int(state.step):
+            logging.info("%s goes on at step %d", self.workdir.name, step)
+        return state
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Writes a row of metrics.jsonl."""

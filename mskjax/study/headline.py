@@ -62,15 +62,17 @@ def bootstrap_headline(
 
     Worse is a difference of means from the readers' whose percentile interval of 1 - `alpha` lies wholly on the worse
     side of 0; on either side of it are `alpha` / 2. So far out a percentile takes many samples: 20 / `alpha` are drawn
-    where `samples` are fewer. Raises `ValueError` for an `alpha` below 0.0001, which would take too many.
+    where `samples` are fewer. Too few patients are not tested: that all of k patients differ in one direction
+    happens by chance with 2^(1 - k), which has to be less than `alpha`. Raises `ValueError` for an `alpha` below
+    0.0001, which would take too many samples.
     """
     if alpha < _LEAST_ALPHA:
         raise ValueError(f"an alpha of {alpha:g} takes too many bootstrap samples; set {_LEAST_ALPHA:g} or more")
-    samples = max(samples, math.ceil(20 / alpha))
+    samples, least = max(samples, math.ceil(20 / alpha)), math.floor(2 - math.log2(alpha))
     verdicts, groups, readers = [], by_init_and_n(cases), of_readers(cases)
     for metric in _METRICS if groups else ():
         drawn = [sample_of(rows, metric, patients) for rows in groups.values()]
-        differences = bootstrap_differences(drawn, sample_of(readers, metric, patients), samples, seed)
+        differences = bootstrap_differences(drawn, sample_of(readers, metric, patients), samples, seed, least)
         for i, (init, n) in enumerate(groups):
             found = _by_interval(*interval(differences[:, i], 1 - alpha), BETTER[metric])
             verdicts.append(_Verdict(init, n, metric, found, non_finite(drawn[i][0])))

@@ -30,17 +30,17 @@ def sample_of(rows: pd.DataFrame, metric: str, patients: Patients) -> Sample:
 
 
 def bootstrap_differences(
-    groups: Sequence[Sample], control: Sample, samples: int, seed: int
+    groups: Sequence[Sample], control: Sample, samples: int, seed: int, least: int = 2
 ) -> Float[np.ndarray, "samples groups"]:
     """How far each group's mean lies above the control's in each of `samples` bootstrap samples.
 
     Means are of finite values. NaN where a sample has no value of the group or the control, and throughout where either
-    has finite values of fewer than two patients, between whom chance could choose.
+    has finite values of fewer than `least` patients; of fewer than two chance could not choose.
     """
     people = np.unique(np.concatenate([patients for _, patients in (*groups, control)]))
     totals = [_per_patient(sample, people) for sample in (*groups, control)]
     sums, counts = (np.stack(parts, axis=1) for parts in zip(*totals, strict=True))
-    counts[:, (counts > 0).sum(axis=0) < 2] = 0
+    counts[:, (counts > 0).sum(axis=0) < least] = 0
     drawn = np.random.default_rng(seed).multinomial(len(people), np.full(len(people), 1 / len(people)), size=samples)
     weights = drawn.astype(float)
     drawn_counts = weights @ counts

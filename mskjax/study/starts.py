@@ -12,6 +12,8 @@ from mskjax.study.data_efficiency import PRETEXTS
 from mskjax.training.start import weight_command, weight_file
 
 SKIP = "skip"
+# The fields in which the study of another network that a remedy names is to be as large as this one.
+AS_HERE = ("folds", "sizes", "draws", "seeds", "image_size", "epochs")
 
 
 def missing(study: Mapping[str, Any]) -> dict[str, str]:
@@ -35,12 +37,18 @@ def _remedy(study: Mapping[str, Any], path: str) -> str:
     """The command that makes a weight file and, where they do not fit this study's network, a study that they fit."""
     published, own = models.build(study["task"]["model"]["name"]), tasks.build_module(study["task"]["model"])
     fits = _shapes(own) == _shapes(published)
+    same = " ".join(f'--config.{name}="{_value(study[name])}"' for name in AS_HERE)
     fitting = (
         "python -m launch.sweep --config=configs/data_efficiency.py:network=fcn_resnet101 "
-        f"--config.dataset={study['dataset']} --workdir=STUDY_OF_THAT_NETWORK"
+        f"--config.dataset={study['dataset']} {same} --workdir=STUDY_OF_THAT_NETWORK"
     )
     needed = {weight_command(path): fits or not Path(path).exists(), fitting: not fits}
     return " && ".join(command for command, applies in needed.items() if applies)
+
+
+def _value(value: Any) -> Any:
+    """A field's value as a flag takes it."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _shapes(module: Any) -> dict[str, tuple[int, ...]]:

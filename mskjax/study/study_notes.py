@@ -18,7 +18,8 @@ HOW_TO_READ = {
     "test below the level. What no test tells apart may still differ; the intervals say by how much.",
     "Bootstrap over patients": "The same, judged by drawing patients with replacement, all their predictions and "
     "outlines along, instead of by Dunnett's test. Predictions of several models on one patient are alike, so that "
-    "tests which take them as independent, as the paper's do, find differences too easily.",
+    "tests which take them as independent, as the paper's do, find differences too easily. With so few patients that "
+    "chance alone would put all of them on one side as often as the level allows, nothing is called tested.",
     "p, and p after Holm": "Tables 1 and 2: Dunnett's test of all groups of a metric against one control, which "
     "already answers for their number. Holm's step-down correction of the single comparisons stands below it as "
     "another way to the same end. Appendices C and D: Mann-Whitney's U, two-sided, which ranks infinite distances as "
@@ -128,7 +129,11 @@ def _resampled(findings: StudyFindings) -> list[str]:
     others = {init: n for init, n in findings.smallest_sizes(BOOTSTRAP).items() if n != sizes.get(init)}
     told = [f"{_names([init])[0]} {n or f'more than {largest}'}" for init, n in others.items()]
     why = "By a bootstrap over patients, which does not take predictions as independent, the number is another:"
-    return [f"{why} {_listed(told)}."] if told else []
+    which = (
+        "Dunnett's number is the one to compare with the paper; the bootstrap's says what these "
+        f"{counted(findings.test_cases, 'test case')} can tell, and few can tell only large differences."
+    )
+    return [f"{why} {_listed(told)}. {which}"] if told else []
 
 
 def _non_finite(findings: StudyFindings) -> dict[str, int]:

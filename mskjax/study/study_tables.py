@@ -42,19 +42,18 @@ def dunnett_tables(table: pd.DataFrame, control: str) -> list[str]:
 
 def headline_table(findings: StudyFindings) -> str:
     """The smallest sufficient n of each initialisation by both methods, and what is reached there, as HTML."""
-    header = ["Start of training", "Outlines that are enough", "by bootstrap over patients"]
-    header += [f"{METRICS[metric][0]} there" for metric in _JUDGED]
+    header = ["Start of training", "Outlines that are enough, by Dunnett's test"]
+    header += [f"{METRICS[metric][0]} with so many" for metric in _JUDGED]
     table = _by_metric(findings.table_1)
     resampled = {row["init"]: _enough(row) for row in findings.headline_by(BOOTSTRAP)}
     rows = []
     for row in findings.headline_by(DUNNETT):
         init, n = row["init"], row["n"]
-        sizes = [_enough(row), resampled.get(init, NOTHING)]
         reached = [_mean_at(table[metric], init, n) for metric in _JUDGED]
-        rows.append([_name(init), *sizes, *reached])
+        rows.append([_name(init), _enough(row), *reached, resampled.get(init, NOTHING)])
     readers = {metric: rows[0]["control_mean"] for metric, rows in table.items()}
     means = [number(readers[metric], METRICS[metric][2]) for metric in _JUDGED]
-    return page.table(header, [*rows, ["Readers", "", "", *means]])
+    return page.table([*header, "by a bootstrap over patients"], [*rows, ["Readers", "", *means, ""]])
 
 
 def agreement_tables(table: pd.DataFrame) -> list[str]:

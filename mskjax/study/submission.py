@@ -62,7 +62,8 @@ def submit(config: Config, workdir: str | Path, count: int, cluster: str, parame
         for folder in (workdir / LOGS, workdir)[: 1 + is_new]:
             with suppress(OSError):  # which submitit has made, unless there is something in it
                 folder.rmdir()
-        raise ValueError(f"submitit takes no such jobs: {' '.join(str(error).splitlines()[:1])}") from error
+        here = "; --cluster=local runs them on this machine" if cluster == "slurm" else ""
+        raise ValueError(f"submitit takes no such jobs: {' '.join(str(error).splitlines()[:1])}{here}") from error
     logging.info("submitted %d jobs, %s to %s; their logs are in %s", count, *_ends(jobs), workdir / LOGS)
     return jobs
 

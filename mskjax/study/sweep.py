@@ -88,7 +88,7 @@ def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[
         logging.warning("the weights of %s are missing; what adds them: %s", name, command)
     left = [name for name in study[kind.axis] if name not in lacking or study["missing_weights"] != SKIP]
     if not left:
-        raise FileNotFoundError(f"nothing is left to train, as the weights of all {kind.axis} are missing; {lacking}")
+        raise FileNotFoundError(f"nothing is left to train, as the weights of all {kind.axis} are missing")
     return study, dataset, kind.plan(dataset.cases, {**study, kind.axis: left})
 
 

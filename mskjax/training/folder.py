@@ -22,6 +22,8 @@ from mskjax.training.start import BEST, starting_state, weight_record
 from mskjax.training.state import TrainState
 from mskjax.training.writer import Writer
 
+LENGTH = ("epochs", "patience", "stop_on")  # which a finished run may be given anew, to go on
+
 
 @runtime_checkable
 class Observer(AbstractContextManager, Protocol):
@@ -166,10 +168,14 @@ def is_done(workdir: Path, config: Mapping[str, Any]) -> bool:
     own = read_json(workdir / "config.json")
     # A run of before there was a choice stopped on both losses.
     asked, done = ({"stop_on": "both", **fields} for fields in (config, own))
-    if all(done[name] == asked[name] for name in ("epochs", "patience", "stop_on")):
+    if all(done[name] == asked[name] for name in LENGTH):
         return True
     if not any((workdir / "checkpoints").glob("*")):
-        raise ValueError(f"{workdir} is finished and its checkpoints are gone, so it cannot go on; use another workdir")
+        changed = ", ".join(f"{name} {done[name]}, now {asked[name]}" for name in LENGTH if done[name] != asked[name])
+        raise ValueError(
+            f"{workdir} is finished ({changed}) and its checkpoints are gone, so it cannot go on; change it back or "
+            "use another workdir"
+        )
     return False
 
 

@@ -1,6 +1,8 @@
 """SIGTERM and SIGINT as a flag: the loop ends its step, saves and leaves, as schedulers and Ctrl-C expect."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +15,10 @@ class Caught:
     signum: int | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Takes in a signal; a second Ctrl-C interrupts at once."""
+        """Takes in a signal, and says so, as a step may take a minute; a second Ctrl-C interrupts at once."""
         self.signum = signum
+        told = f"\n{signal.Signals(signum).name}: all is saved after this step, compilation included, and then ends\n"
+        os.write(sys.stderr.fileno(), told.encode())
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -11,7 +11,7 @@ from mskjax.study.headline import COLUMNS, bootstrap_headline, headline, sentenc
 from mskjax.study.tables import BETTER, outcome
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "published"
-SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, -0.015, 0.015, 0.005])
+SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, -0.015, 0.015, 0.005, -0.005, 0.012, -0.012, 0.0])
 INITS = ["random", "classification", "segmentation", "jigsaw", "reconstruction"]
 
 
@@ -147,7 +147,7 @@ def test_bootstrap_without_readers_or_with_one_patient_shows_nothing(cases):
     alone = bootstrap_headline(cases[cases["reader"] == ""])
     assert alone["n"].isna().all()
     assert set(alone["reason"]) == {"n = 10 is untested in Dice and RMS-DTA"}
-    assert bootstrap_headline(cases, {f"c{i}": "p" for i in range(8)})["n"].isna().all()
+    assert bootstrap_headline(cases, {f"c{i}": "p" for i in range(12)})["n"].isna().all()
     assert len(bootstrap_headline(cases[cases["reader"] != ""])) == 0
 
 
@@ -161,7 +161,17 @@ def test_a_few_samples_do_not_find_worse_what_chance_can_turn():
     """Networks are better in one of eight patients alone, who outweighs the others in 1 of 15 samples."""
     dice = 0.7 + np.array([-0.03] * 7 + [0.05])
     cases = study(reader("A", dice=np.full(8, 0.7)), network("random", 5, dice=dice))
-    assert bootstrap_headline(cases, samples=2)["n"].tolist() == [5]
+    assert bootstrap_headline(cases, alpha=0.01, samples=2)["n"].tolist() == [5]
+
+
+@pytest.mark.parametrize(("alpha", "least"), [(0.001, 11), (0.01, 8), (0.05, 6)])
+def test_patients_too_few_for_alpha_are_not_tested(alpha, least):
+    """All of 10 patients lie on one side of 0 by chance with 2 / 2^10, which is above 0.001; all of 11 with less."""
+    for count in (least - 1, least):
+        worse = network("random", 5, dice=np.linspace(0.5, 0.6, count))
+        found = bootstrap_headline(study(reader("A", dice=np.full(count, 0.9)), worse), alpha=alpha)
+        verdict = "worse in Dice" if count == least else "untested in Dice and RMS-DTA"
+        assert found["reason"].tolist() == [f"n = 5 is {verdict}"]
 
 
 def test_missed_muscles_at_the_answer_are_counted(cases):

@@ -157,7 +157,7 @@ def test_the_account_has_a_line_for_each_network_and_policy(bright):
 def test_datasets_that_do_not_serve(bright, tmp_path):
     grey = study("smoke,values=grey", dataset=str(bright))
     with pytest.raises(
-        ValueError, match="holds hu values and config.task.values is 'grey'; set --config.task.values=hu"
+        ValueError, match=r"holds hu values and config\.task\.values is 'grey'; set --config\.task\.values=hu"
     ):
         sweep.sweep(grey, tmp_path / "study")
     whole = sweep.read_dataset(bright)
