@@ -24,9 +24,9 @@ QUICK = {"xla_backend_optimization_level": 0}
 
 
 @functools.cache
-def trained(dtype="float32"):
+def trained():
     """A small network, its fresh variables, its outputs in training and its next statistics."""
-    module = models.build("keras_resnet50", num_classes=3, dtype=dtype, **SMALL)
+    module = models.build("keras_resnet50", num_classes=3, **SMALL)
     variables = models.init(module, jax.random.key(0), IMAGE)
     train = functools.partial(module.apply, train=True, mutable=["batch_stats"])
     outputs, state = jax.jit(train, compiler_options=QUICK)(variables, IMAGE)
@@ -113,15 +113,17 @@ def test_the_running_variance_has_kerass_momentum():
 
 
 def test_it_trains_in_bfloat16():
-    module, variables, outputs, statistics = trained("bfloat16")
-    assert outputs["conv5_block1_out"].dtype == jnp.bfloat16
-    assert outputs["logits"].dtype == outputs["features"].dtype == jnp.float32
+    module = models.build("keras_resnet50", num_classes=3, dtype="bfloat16", **SMALL)
+    variables = models.init(module, jax.random.key(0), IMAGE)
 
     def loss(params):
-        outputs, _ = module.apply(variables | {"params": params}, IMAGE, train=True, mutable=["batch_stats"])
-        return jnp.square(outputs["logits"]).sum()
+        outputs, state = module.apply(variables | {"params": params}, IMAGE, train=True, mutable=["batch_stats"])
+        return jnp.square(outputs["logits"]).sum(), (outputs, state["batch_stats"])
 
-    gradients = jax.jit(jax.grad(loss), compiler_options=QUICK)(variables["params"])
+    learn = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
+    gradients, (outputs, statistics) = learn(variables["params"])
+    assert outputs["conv5_block1_out"].dtype == jnp.bfloat16
+    assert outputs["logits"].dtype == outputs["features"].dtype == jnp.float32
     assert all(leaf.dtype == jnp.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(statistics))
     for path, leaf in flatten_dict(gradients, sep="/").items():
         assert leaf.dtype == jnp.float32 and np.isfinite(leaf).all(), path
