@@ -5,6 +5,7 @@ weights, from the logits down to some depth or all of them, and a map that stays
 and not the network.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -52,8 +53,10 @@ def structural_similarity(one: Float[np.ndarray, "h w"], other: Float[np.ndarray
     if not finite or not (one.any() or other.any()) or min(one.shape) < _SSIM_WINDOW_PX:
         return float("nan")
     scaled = [values / (np.abs(values).max() or 1) for values in (one.astype(np.float64), other.astype(np.float64))]
-    data_range = 2.0 if min(map(np.min, scaled)) < 0 else 1.0
-    similarity: Any = metrics.structural_similarity(*scaled, win_size=_SSIM_WINDOW_PX, data_range=data_range)
+    if min(map(np.min, scaled)) < 0:
+        # Two means of unlike sign would undo a correlation below zero.
+        scaled = [(values + 1) / 2 for values in scaled]
+    similarity: Any = metrics.structural_similarity(*scaled, win_size=_SSIM_WINDOW_PX, data_range=1.0)
     return float(similarity)
 
 
@@ -79,7 +82,7 @@ def randomised(
     mixed = jax.tree_util.tree_map_with_path(
         lambda path, old, new: new if _owner(path) in chosen else old, dict(variables), fresh
     )
-    return {**mixed, **_statistics(module, mixed, image, chosen)} if "batch_stats" in mixed else mixed
+    return {**mixed, **_statistics(module, frozenset(chosen), mixed, image)} if "batch_stats" in mixed else mixed
 
 
 def _layers(module: nn.Module, variables: Variables, image: Any) -> list[str]:
@@ -104,7 +107,8 @@ def _owner(path: tuple[Any, ...]) -> str:
     return "/".join(str(entry.key) for entry in path[1:-1])
 
 
-def _statistics(module: nn.Module, variables: Variables, image: Any, layers: set[str]) -> Variables:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _statistics(module: nn.Module, layers: frozenset[str], variables: Variables, image: Any) -> Variables:
     """{"batch_stats"} in which BatchNorm in `layers` has the mean and variance of what `image` gives it."""
 
     def measure(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
@@ -115,11 +119,9 @@ def _statistics(module: nn.Module, variables: Variables, image: Any, layers: set
                 layer.put_variable("batch_stats", name, moment(args[0].astype(dtype), (0, 1, 2)))
         return call(*args, **kwargs)
 
-    def apply(variables: Variables, image: Any) -> Any:
-        with nn.intercept_methods(measure):
-            return module.apply(variables, image, mutable=["batch_stats"])[1]
-
-    return jax.jit(apply)(variables, image)
+    with nn.intercept_methods(measure):
+        _, statistics = module.apply(variables, image, mutable=["batch_stats"])
+    return dict(statistics)
 
 
 def _varies(values: np.ndarray) -> bool:

@@ -39,13 +39,15 @@ def draw(
 ) -> bytes:
     """The PNG of one case: a panel of the slice, shown from the one to the other value of `window`, and one a method.
 
-    Each map's scale reaches to its own largest value. Air around the body is cropped away.
+    Grad-CAM's scale ends at 1, that of LIME's map at its own largest value. Air around the body is cropped away.
     """
     box = body_box(image_hu, [mask > 0], spacing_mm)
     height, width = image_hu[box].shape * spacing_mm
     extent = (0.0, width, height, 0.0)
     with matplotlib.rc_context(STYLE):
-        rows = _PANEL_INCHES * height / width + 0.9
+        rows = (
+            0.85 * _PANEL_INCHES * height / width + 0.6
+        )  # a colour bar takes from the width, titles add to the height
         figure = Figure(figsize=(_PANEL_INCHES * (1 + len(maps)), rows), layout="constrained")
         panels = figure.subplots(1, 1 + len(maps), squeeze=False)[0]
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
@@ -57,13 +59,15 @@ def draw(
                 _outline(axes, mask[box], extent)
             axes.set_title(_NAMES[name] if name else "Slice" + ", mask outlined" * bool(mask.any()))
             axes.set_axis_off()
+            for side, x in (("R", 0.02), ("L", 0.96)):
+                axes.text(x, 0.5, side, color="white", transform=axes.transAxes)
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return png.getvalue()
 
 
 def _colour(figure: Figure, axes: Axes, values: Float[np.ndarray, "h w"], extent: Extent, signed: bool) -> None:
-    highest = float(np.abs(values).max()) or 1.0
+    highest = float(np.abs(values).max() if signed else 1) or 1.0
     scale: dict[str, Any] = {"cmap": "RdBu_r" if signed else "viridis", "vmin": -highest * signed, "vmax": highest}
     opacity = _OPACITY * np.abs(values) / highest
     axes.imshow(values, alpha=opacity, extent=extent, **scale)

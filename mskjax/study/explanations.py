@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pandas as pd
@@ -26,10 +27,11 @@ from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.explain import attribution, grad_cam, lime
 from mskjax.explain.grad_cam import last_feature_map
 from mskjax.files import atomic_path, require_folder
-from mskjax.study.classifier import Classifier, load_classifier, softmax
+from mskjax.study.classifier import load_classifier, softmax
 from mskjax.study.evaluation_folder import file_name, write_table
 from mskjax.study.explanation_pictures import draw
 from mskjax.study.prediction import progress
+from mskjax.types import Variables
 
 METHODS = ("grad_cam", "lime")
 COLUMNS = (
@@ -80,7 +82,12 @@ def explain(
     layer = layer or last_feature_map(classifier.task.module, classifier.variables, images[:1])
     answers = classifier.probabilities(images)
     explained = answers.argmax(axis=1)
-    maps = {name: _maps(name, classifier, images, explained, layer, samples) for name in dict.fromkeys(methods)}
+    module, variables = classifier.task.module, classifier.variables
+    fresh = attribution.randomised(module, variables, images[:_CALIBRATING], jax.random.key(_SEED))
+    maps = {
+        name: _maps(name, module, (variables, fresh), images, explained, layer, samples)
+        for name in dict.fromkeys(methods)
+    }
     rows = []
     for i in range(len(images)):
         own, attributed = zip(*_explained(data, i, answers[i], maps, layer), strict=True)
@@ -98,7 +105,10 @@ def summary(table: pd.DataFrame) -> str:
     for method in table["method"].unique():
         figures = table.loc[table["method"] == method, list(COLUMNS[-4:])]
         share, chance, rank, structure = figures.mean().to_numpy(float)
-        inside = "no masks" if np.isnan(chance) else f"{share:.0%} inside the mask (chance {chance:.0%})"
+        masked, told = figures["share_by_chance"].count(), figures["share_inside"].count()
+        inside = f"{share:.0%} inside the mask (chance {chance:.0%})" if told else "no share inside a mask"
+        if told < masked:
+            inside += f", {masked - told} of {masked} maps are zero and left out"
         alike = f"rank correlation {rank:.2f}, structural similarity {structure:.2f}"
         lines.append(f"  {method}: {inside}; compared with fresh weights: {alike}")
     return "\n".join(lines)
@@ -116,20 +126,22 @@ def _chosen(data: Dataset, cases: Sequence[str], split: str) -> Dataset:
 
 
 def _maps(
-    method: str, classifier: Classifier, images: np.ndarray, explained: np.ndarray, layer: str, samples: int
-) -> Float32[np.ndarray, "2 n s s"]:
-    """Maps of the explained classes by the run's weights, and by fresh ones."""
-    module, key = classifier.task.module, jax.random.key(_SEED)
-    fresh = attribution.randomised(module, classifier.variables, images[:_CALIBRATING], key)
-    both = (classifier.variables, fresh)
+    method: str,
+    module: nn.Module,
+    weights: Sequence[Variables],
+    images: np.ndarray,
+    explained: np.ndarray,
+    layer: str,
+    samples: int,
+) -> Float32[np.ndarray, "m n s s"]:
+    """Maps of the explained classes of all images by the network with each of `weights`."""
     if method == "grad_cam":
-        return np.stack([grad_cam(module, each, images, explained, layer, batch_size=_BATCH) for each in both])
-    forward = functools.partial(softmax, module)
-    maps = np.empty((2, *images.shape[:3]), np.float32)
+        return np.stack([grad_cam(module, each, images, explained, layer, batch_size=_BATCH) for each in weights])
+    forward, key = functools.partial(softmax, module), jax.random.key(_SEED)
+    maps = np.empty((len(weights), *images.shape[:3]), np.float32)
     for i in progress(range(len(images)), "case"):
-        for k, variables in enumerate(both):
-            predict = Partial(forward, variables)
-            maps[k, i] = lime(predict, images[i], samples, key, target=int(explained[i]))[0]
+        for k, each in enumerate(weights):
+            maps[k, i] = lime(Partial(forward, each), images[i], samples, key, target=int(explained[i]))[0]
     return maps
 
 
@@ -145,12 +157,12 @@ def _explained(
         row = {
             "case_id": data.cases["case_id"].iloc[i],
             "label": data.cases["sarcopenia"].iloc[i],
-            "probability": probabilities[1],
+            "probability": float(probabilities[1]),
             "method": method,
             "layer": layer if method == "grad_cam" else "",
             "explained": int(probabilities.argmax()),
             "share_inside": attribution.share_inside(attributed, inside) if inside.any() else np.nan,
-            "share_by_chance": inside.mean() if inside.any() else np.nan,
+            "share_by_chance": float(inside.mean()) if inside.any() else np.nan,
             "rank_correlation": attribution.rank_correlation(learned, fresh),
             "structural_similarity": attribution.structural_similarity(learned, fresh),
         }
@@ -162,7 +174,7 @@ def _picture(data: Dataset, i: int, rows: Sequence[dict[str, Any]], maps: Sequen
     panels = {row["method"]: attributed for row, attributed in zip(rows, maps, strict=True)}
     label, explained = rows[0]["label"], rows[0]["explained"]
     title = (
-        f"{rows[0]['case_id']}: {'not known' if pd.isna(label) else DECISIONS[int(label)]}. "
-        f"Probability of sarcopenia {rows[0]['probability']:.2f}; the maps show what speaks for: {DECISIONS[explained]}"
+        f"{rows[0]['case_id']}, label: {'not known' if pd.isna(label) else DECISIONS[int(label)]}, probability of "
+        f"sarcopenia {rows[0]['probability']:.2f}; the maps show what speaks for: {DECISIONS[explained]}"
     )
     return draw(image_hu, spacing_mm, mask, panels, title, window)

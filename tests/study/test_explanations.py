@@ -1,0 +1,135 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.classification import get_config
+from mskjax import convert, tasks
+from mskjax.data.dataset import stack, write_dataset
+from mskjax.files import read_json, write_json
+from mskjax.study.explanations import COLUMNS, explain, summary
+
+SIDE = 40
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Two test cases, the second of another size and without a mask and a label, and one to train on."""
+    rng, images, masks = np.random.default_rng(0), [], []
+    for rows, columns in ((SIDE, SIDE), (SIDE, 30), (SIDE, SIDE)):
+        mask = np.zeros((rows, columns), np.uint8)
+        mask[10:20, 5:25] = 1
+        images.append((np.where(mask, 50, -100) + rng.normal(0, 20, mask.shape)).astype(np.int16))
+        masks.append(mask)
+    masks[1][:] = 0
+    names = ["p/1", "p_1", "p2"]
+    slices = stack(images, masks, [(2.0, 2.0)] * 3, names)
+    about = {"case_id": names, "patient_id": names, "sarcopenia": [1, None, 0], "split": ["test", "test", "train"]}
+    cases = pd.DataFrame({**about, "image": "ct", "mask": ["m", "", "m"], "slice_index": 0, "source_index": 0})
+    folder = tmp_path_factory.mktemp("dataset")
+    write_dataset(folder, slices, cases, {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory):
+    """A finished run, of fresh weights."""
+    chosen = get_config("network=resnet50,smoke")
+    chosen.update({"dataset": str(dataset), "image_size": SIDE})
+    chosen.task.resize = 64
+    return write_run(tmp_path_factory.mktemp("run"), json.loads(chosen.to_json()))
+
+
+def write_run(folder: Path, config) -> Path:
+    task = tasks.build(config["task"])
+    params, model_state = task.init(jax.random.key(0), {"image_hu": jax.ShapeDtypeStruct((1, SIDE, SIDE), "int16")})
+    # So that each class has something that speaks for it.
+    params["fc"]["kernel"] = abs(params["fc"]["kernel"])
+    convert.save_variables(folder / "best" / "variables.safetensors", {"params": params, **model_state}, {})
+    write_json(folder / "config.json", config)
+    (folder / "DONE").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def explained(run, tmp_path_factory):
+    output = tmp_path_factory.mktemp("explained")
+    return output, explain(run, output, samples=40)
+
+
+def test_there_is_a_picture_a_case_and_a_row_a_case_and_method(explained):
+    output, table = explained
+    assert sorted(path.name for path in output.iterdir()) == ["001_p_1.png", "002_p_1.png", "explanations.csv"]
+    written = pd.read_csv(output / "explanations.csv")
+    assert tuple(written.columns) == COLUMNS
+    assert list(zip(table["case_id"], table["method"], table["layer"], strict=True)) == [
+        (case, method, layer) for case in ("p/1", "p_1") for method, layer in (("grad_cam", "layer4"), ("lime", ""))
+    ]
+    assert written["label"].tolist()[0] == 1
+    assert written["label"].isna().tolist() == [False, False, True, True]
+    assert ((written["probability"] > 0.5) == (written["explained"] == 1)).all()
+
+
+def test_shares_and_similarities_are_known_where_they_can_be(explained):
+    _, table = explained
+    assert table["share_by_chance"].tolist()[0] == pytest.approx(200 / SIDE**2)
+    assert table["share_inside"].between(0, 1).tolist() == [True, True, False, False]
+    assert table[["share_inside", "share_by_chance"]].isna().all(axis=1).tolist() == [False, False, True, True]
+    assert (table["rank_correlation"].dropna().abs() < 0.99).all()
+
+
+def test_the_summary_names_each_method(explained):
+    _, table = explained
+    lines = summary(table).splitlines()
+    assert lines[0] == "cases explained: 2"
+    assert re.match(r"  grad_cam: \d+% inside the mask \(chance 12%\); compared with fresh weights: rank", lines[1])
+    assert "lime: no share inside a mask; " in summary(table[table["case_id"] == "p_1"])
+    zero = table.assign(share_inside=table["share_inside"].where(table["method"] == "lime"))
+    assert "no share inside a mask, 1 of 1 maps are zero and left out" in summary(zero)
+
+
+def test_cases_methods_and_layer_can_be_chosen(run, tmp_path):
+    table = explain(run, tmp_path, cases=["p2"], methods=["grad_cam"], layer="backbone/layer2_0")
+    assert table[["case_id", "method", "layer"]].to_numpy().tolist() == [["p2", "grad_cam", "backbone/layer2_0"]]
+
+
+def test_a_cell_of_a_study_has_a_split_of_its_own(run, tmp_path):
+    config = read_json(run / "config.json")
+    cell = write_run(tmp_path / "cell", {**config, "cell": {"test_cases": ["p2"]}})
+    assert explain(cell, tmp_path / "output", methods=["grad_cam"])["case_id"].tolist() == ["p2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"cases": ["p3"]}, "case 'p3' is not in the dataset; near ids are p2"),
+        ({"methods": ["saliency"]}, "method 'saliency' is unknown; choose of grad_cam, lime"),
+        ({"layer": "layer5"}, "layer 'layer5' is unknown; near names are layer"),
+        ({"split": "validation"}, "the dataset has no validation cases"),
+    ],
+)
+def test_what_is_not_there_is_refused(run, tmp_path, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        explain(run, tmp_path / "output", **arguments)
+
+
+def test_a_run_of_another_task_is_refused_in_a_sentence(tmp_path):
+    write_json(tmp_path / "config.json", {"task": {"name": "segmentation"}})
+    command = [sys.executable, "-m", "launch.explain", f"--run={tmp_path}", f"--output={tmp_path / 'output'}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert told.stderr.splitlines()[-1].startswith(
+        f"error: {tmp_path} is a run of the task segmentation, which decides"
+    )
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no run"):
+        explain(tmp_path, tmp_path / "output")
