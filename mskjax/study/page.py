@@ -48,7 +48,7 @@ td.worse { background: #fdf1e7; }
 table.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
 table.facts td:first-child { color: var(--soft); white-space: nowrap; }
 figure { margin: 0; }
-figure + figure { margin-top: 1.6rem; }
+figure + figure, .scroll + figure, figure + .scroll { margin-top: 1.6rem; }
 figcaption { max-width: 62rem; margin-top: .3rem; }
 .pictures figure + figure { margin-top: 0; }
 figure img { display: block; width: 100%; height: auto; }

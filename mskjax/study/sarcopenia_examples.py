@@ -37,8 +37,9 @@ def examples(data: Dataset) -> list[Example]:
     """
     found = []
     for label, name in sorted(CLASSES.items(), reverse=True):
-        of_class = np.flatnonzero((data.cases["sarcopenia"] == label).fillna(False).to_numpy(bool))
-        size = {row: _size(data, row) for row in of_class if data.slices.mask[row].any()}
+        known = data.cases["sarcopenia"].fillna(-1).to_numpy(int)
+        of_class = np.flatnonzero((known == label) & data.slices.mask.any(axis=(1, 2))).tolist()
+        size = {row: _size(data, row) for row in of_class}
         if not size:
             continue
         middle = np.median(list(size.values()))
@@ -63,7 +64,7 @@ def examples_figure(chosen: list[Example], window: tuple[float, float]) -> Plate
         "Figure 2: patients of the cohort",
         "Two patients, each as slice, as slice with the muscle outlined, and as mask",
         "Of each class the case whose muscle is nearest to the class's median: the slice at L3 as the networks' window "
-        "shows it, the muscle outlined, and the mask. Networks see the slice alone. The patient's right is left.",
+        "shows it, the muscle outlined, and the mask. Networks see the slice alone. Seen from the feet.",
         (3 * _PANEL_INCHES, (_PANEL_INCHES * 0.85 + 0.3) * len(chosen)),
         draw,
     )
@@ -93,7 +94,7 @@ def _outline(axes: Axes, mask: np.ndarray, spacing_mm: np.ndarray) -> None:
 
 def _size(data: Dataset, row: int) -> float:
     _, mask, spacing_mm = data.slices.case(row)
-    return muscle_area_cm2(mask, spacing_mm) if data.values == "hu" else float(mask.sum())
+    return float(muscle_area_cm2(mask, spacing_mm) if data.values == "hu" else mask.sum())
 
 
 def _told(data: Dataset, row: int, label: str, size: float) -> str:

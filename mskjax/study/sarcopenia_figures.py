@@ -70,7 +70,7 @@ def confusion_figure(confusion: pd.DataFrame, chosen: Sequence[Pair]) -> Plate:
             column[1].set_title("all shuffles", fontsize=9.5)
         for axes in panels.flat:
             axes.set(xticks=(0, 1), yticks=(0, 1))
-            axes.set_xticklabels(["no", "yes"])
+            axes.set_xticklabels(["no", "yes"] if axes in panels[1] else ["", ""])
             axes.set_yticklabels(["no", "yes"])
         figure.supxlabel("called sarcopenic", fontsize=9.5, color=INK)
         figure.supylabel("truly sarcopenic", fontsize=9.5, color=INK)
@@ -178,7 +178,9 @@ def _draw_roc(axes: Axes, tests: pd.DataFrame, cells: pd.DataFrame) -> None:
     mean = np.concatenate([[0], np.mean(heights, axis=0)])
     axes.plot(np.concatenate([[0], grid]), mean, color=_BLUE, linewidth=2)
     points, times = np.unique(np.stack([1 - cells["specificity"], cells["recall"]], axis=1), axis=0, return_counts=True)
-    axes.scatter(*points.T, s=16 * times, facecolor="none", edgecolor=COLOURS[1], linewidth=1.1, zorder=3)
+    axes.scatter(
+        *points.T, s=16 * times, facecolor="none", edgecolor=COLOURS[1], linewidth=1.1, zorder=3, clip_on=False
+    )
     axes.text(0.97, 0.04, f"mean AUC {cells['auc'].mean():.2f}", ha="right", transform=axes.transAxes, fontsize=9)
 
 
@@ -188,8 +190,9 @@ def _draw_calibration(axes: Axes, bins: pd.DataFrame) -> None:
     errors = np.abs(own[["observed_low", "observed_high"]].to_numpy(float).T - observed)
     axes.errorbar(own["predicted"], observed, errors, fmt="o-", color=_BLUE, linewidth=1.2, capsize=2, markersize=4)
     for x, y, count in zip(own["predicted"], observed, own["cases"], strict=True):
+        shift = 5 if y < 0.15 else -9  # clear of the axis, else of the line, which mostly rises
         axes.annotate(
-            str(count), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8, color=GREY, clip_on=False
+            str(count), (x, y), xytext=(4, shift), textcoords="offset points", fontsize=8, color=GREY, clip_on=False
         )
 
 

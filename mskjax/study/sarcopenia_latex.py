@@ -79,6 +79,6 @@ def _share(value: float) -> str:
 
 def _dashes(table: pd.DataFrame) -> str:
     """What a dash stands for, where there may be one."""
-    undefined = table.loc[table["undefined"] != ""]
-    told = (f"{called(row['network'])} {row['policy']}: {row['undefined']}" for row in undefined.to_dict("records"))
-    return f" {NONE}: undefined ({latex.escape('. '.join(told))})." if len(undefined) else ""
+    parts = [part for told in table["undefined"] for part in told.split("; ") if part]
+    whys = dict.fromkeys(part.rpartition(": ")[2] for part in parts)
+    return f" {NONE}: undefined, as {latex.escape(' or '.join(whys))}." if whys else ""

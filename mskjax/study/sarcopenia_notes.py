@@ -102,11 +102,10 @@ def _named(names: str) -> str:
 
 
 def _unchosen(findings: SarcopeniaFindings) -> list[str]:
-    rows = findings.shuffles.loc[findings.shuffles["threshold_reason"] != ""]
-    if rows.empty:
+    rows = [row for row in findings.shuffles.to_dict("records") if row["threshold_reason"]]
+    if not rows:
         return []
-    whys = " or ".join(dict.fromkeys(rows["threshold_reason"]))
-    first = rows.iloc[0]
+    whys, first = " or ".join(dict.fromkeys(row["threshold_reason"] for row in rows)), rows[0]
     return [
         f"In {len(rows)} of {counted(len(findings.shuffles), 'cell')} validation cases chose no threshold, and 0.5 was "
         f"taken: {whys}; the first is {called(first['network'])} {first['policy']}, shuffle {first['shuffle']}."
@@ -114,7 +113,7 @@ def _unchosen(findings: SarcopeniaFindings) -> list[str]:
 
 
 def _repeated(findings: SarcopeniaFindings) -> list[str]:
-    if findings.shuffles["shuffle"].nunique() < 2:
+    if len(set(findings.shuffles["shuffle"])) < 2:
         return ["There is one shuffle only, so that nothing tells how far its split decides the result."]
     said = [
         "Shuffles are drawn from the same patients: one who is tested in one trains or validates in another, and may "
@@ -131,7 +130,7 @@ def _repeated(findings: SarcopeniaFindings) -> list[str]:
 
 def _coarse(findings: SarcopeniaFindings) -> str:
     cases, positive = (_range(findings.shuffles[f"test_{name}"]) for name in ("cases", "sarcopenic"))
-    step = 1 / findings.shuffles["test_sarcopenic"].min()
+    step = 1 / int(findings.shuffles["test_sarcopenic"].to_numpy(int).min())
     return (
         f"Each test has {cases} cases, {positive} of them sarcopenic: one case moves the recall of a shuffle by up to "
         f"{number(step, 2)}, and its precision and F1 are as coarse. Trust the pooled figures more than one shuffle's."

@@ -1,7 +1,6 @@
 """The report of a classification study: one HTML file, the answer first, then tables, figures and explanations."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -29,7 +28,7 @@ _TITLES = {
 
 def render(findings: SarcopeniaFindings) -> str:
     """The report as HTML."""
-    sections = (_opening, _table_1, _table_2, _counts, _curves, _cohort, _explained, _shuffles, _closing)
+    sections = (_opening, _table_1, _table_2, _counts, _curves, _cohort, _explained, _key, _shuffles, _origin)
     parts = [part for section in sections for part in section(findings)]
     return page.page(f"{findings.study}: sarcopenic or not?", parts)
 
@@ -49,9 +48,7 @@ def _opening(findings: SarcopeniaFindings) -> list[str]:
 
 
 def _table_1(findings: SarcopeniaFindings) -> list[str]:
-    key = (
-        "Highest mean AUC of the tests first; bold what validation prefers. Pointing at a cell shows what is undefined."
-    )
+    key = "Highest mean AUC of the tests first; bold what validation prefers. Pointing at a dash shows why it is one."
     header = ["Network", "Policy", "AUC, mean", "sd", "95 % interval of the mean", "Shuffles", "Validation AUC, mean"]
     rows = []
     for row in findings.table_1.to_dict("records"):
@@ -63,14 +60,14 @@ def _table_1(findings: SarcopeniaFindings) -> list[str]:
                 Cell(row["policy"], kind="better" if best else ""),
                 Cell(number(row["auc_mean"], 2), hover=row["undefined"]),
                 Cell(number(row["auc_sd"], 2), hover=row["undefined"]),
-                Cell("\N{EN DASH}" if math.isnan(row["auc_low"]) else interval, _left_out(row), row["undefined"]),
+                Cell("\N{EN DASH}" if math.isnan(row["auc_low"]) else interval, hover=row["undefined"]),
                 str(row["shuffles"]),
                 number(row["validation_auc_mean"], 2),
             ]
         )
     return [
         page.heading("Table 1: AUC of every network and policy"),
-        page.paragraph(key, "soft"),
+        page.paragraph(f"{key} {_left_out(findings)}", "soft"),
         page.table(header, rows),
         *_drawn(findings, "figure_1"),
     ]
@@ -155,6 +152,10 @@ def _explained(findings: SarcopeniaFindings) -> list[str]:
     return [heading, page.note("The study has kept no weights, so that its decisions cannot be explained any more.")]
 
 
+def _key(findings: SarcopeniaFindings) -> list[str]:
+    return [page.heading("How to read this"), page.definitions(sarcopenia_notes.HOW_TO_READ)]
+
+
 def _shuffles(findings: SarcopeniaFindings) -> list[str]:
     header = ["Network", "Policy", "Shuffle", "Sarcopenic of tested", "AUC", "95 % interval", "Validation AUC"]
     header += ["Threshold", *_TITLES.values(), "Brier", "Calibration error"]
@@ -180,19 +181,15 @@ def _shuffles(findings: SarcopeniaFindings) -> list[str]:
     return [page.heading("Every shuffle"), page.table(header, rows)]
 
 
-def _closing(findings: SarcopeniaFindings) -> list[str]:
-    return [
-        page.heading("How to read this"),
-        page.definitions(sarcopenia_notes.HOW_TO_READ),
-        page.heading("Where it comes from"),
-        page.paragraph(BESIDE),
-        page.facts(flat(findings.provenance)),
-    ]
+def _origin(findings: SarcopeniaFindings) -> list[str]:
+    return [page.heading("Where it comes from"), page.paragraph(BESIDE), page.facts(flat(findings.provenance))]
 
 
-def _left_out(row: dict[str, Any]) -> Sequence[str]:
-    share = row["left_out_tests"] / row["drawn_tests"]
-    return [f"{100 * share:.1f} % of drawn tests lack a class"] if 0 < share < 1 else []
+def _left_out(findings: SarcopeniaFindings) -> str:
+    """How often the bootstrap drew no case of a class for a test; table_1.csv has it for each network and policy."""
+    left_out, drawn = (int(findings.table_1[f"{name}_tests"].to_numpy(int).sum()) for name in ("left_out", "drawn"))
+    share = f"{100 * left_out / drawn:.1f} %"
+    return f"Of the tests that the bootstrap drew {share} lack a class and are left out of their sample's mean."
 
 
 def _drawn(findings: SarcopeniaFindings, *names: str) -> list[str]:

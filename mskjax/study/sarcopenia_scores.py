@@ -45,7 +45,7 @@ def gather(workdir: Path, cells: Sequence[Cell], data: Dataset) -> pd.DataFrame:
             )
         patients = about.loc[rows["case_id"], "patient_id"].astype(str).to_numpy()
         parts.append(rows.assign(**{name: getattr(cell, name) for name in CELL}, patient_id=patients))
-    return pd.concat(parts, ignore_index=True)[list(SCORED)]
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(SCORED))
 
 
 def measure(scores: pd.DataFrame, samples: int, bins: int) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def measure(scores: pd.DataFrame, samples: int, bins: int) -> pd.DataFrame:
 
     What is not defined is NaN, and the column `undefined` says which and why.
     """
-    return pd.DataFrame([_measured(key, rows, samples, bins) for key, rows in scores.groupby(CELL, sort=False)])
+    return pd.DataFrame([_measured(rows, samples, bins) for _, rows in scores.groupby(CELL, sort=False)])
 
 
 def decided(scores: pd.DataFrame, shuffles: pd.DataFrame) -> pd.DataFrame:
@@ -64,8 +64,8 @@ def decided(scores: pd.DataFrame, shuffles: pd.DataFrame) -> pd.DataFrame:
 
 def pairs(table: pd.DataFrame) -> Iterator[tuple[Pair, pd.DataFrame]]:
     """Each network and policy of a table with its rows, in the table's order."""
-    for (network, policy), rows in table.groupby(PAIR, sort=False):
-        yield (str(network), str(policy)), rows
+    for _, rows in table.groupby(PAIR, sort=False):
+        yield (str(rows["network"].iloc[0]), str(rows["policy"].iloc[0])), rows
 
 
 def best_pairs(shuffles: pd.DataFrame) -> list[Pair]:
@@ -85,7 +85,7 @@ def shown_shuffle(rows: pd.DataFrame) -> int:
 
 def counts_of(rows: pd.DataFrame) -> diagnosis.Confusion:
     """The counts of some rows of shuffles.csv together."""
-    return diagnosis.Confusion(**{field: int(rows[name].sum()) for name, field in COUNTS.items()})
+    return diagnosis.Confusion(**{field: int(rows[name].to_numpy(int).sum()) for name, field in COUNTS.items()})
 
 
 def shares_of(counts: diagnosis.Confusion) -> dict[str, float]:
@@ -93,7 +93,7 @@ def shares_of(counts: diagnosis.Confusion) -> dict[str, float]:
     return {name: getattr(diagnosis, name)(counts) for name in MEASURES}
 
 
-def _measured(key: Any, rows: pd.DataFrame, samples: int, bins: int) -> dict[str, Any]:
+def _measured(rows: pd.DataFrame, samples: int, bins: int) -> dict[str, Any]:
     (label, probability, _), test = (_arrays(rows, split) for split in ("validation", "test"))
     chosen = diagnosis.youden_threshold(label, probability)
     found = diagnose(*test, chosen.value, samples)
@@ -104,7 +104,7 @@ def _measured(key: Any, rows: pd.DataFrame, samples: int, bins: int) -> dict[str
     undefined += [f"interval of auc: {found.interval.reason}"] if found.interval.reason else []
     calibrated = diagnosis.calibration(*test[:2], bins)
     return {
-        **dict(zip(CELL, key, strict=True)),
+        **{name: rows[name].iloc[0] for name in CELL},
         "validation_cases": len(label),
         "validation_sarcopenic": int(label.sum()),
         "test_cases": found.cases,
@@ -131,7 +131,8 @@ def _arrays(rows: pd.DataFrame, split: str) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _rank(rows: pd.DataFrame) -> tuple[float, float]:
-    return _descending(rows["validation_auc"].mean()), float(rows["validation_brier"].mean())
+    auc, brier = (float(rows[f"validation_{name}"].to_numpy(float).mean()) for name in ("auc", "brier"))
+    return _descending(auc), brier
 
 
 def _descending(value: float) -> float:

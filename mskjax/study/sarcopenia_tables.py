@@ -48,7 +48,7 @@ def confusion(shuffles: pd.DataFrame, order: pd.DataFrame) -> pd.DataFrame:
         rows = known[pair]
         shown = shown_shuffle(rows)
         for scope, number, own in ((POOLED, "", rows), (SHOWN, shown, rows.loc[rows["shuffle"] == shown])):
-            counts = {name: int(own[name].sum()) for name in COUNTS}
+            counts = {name: int(own[name].to_numpy(int).sum()) for name in COUNTS}
             told.append({**dict(zip(PAIR, pair, strict=True)), "scope": scope, "shuffle": number, **counts})
     return pd.DataFrame(told)
 
@@ -80,7 +80,7 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
 
 def _table_1_row(pair: tuple[str, str], rows: pd.DataFrame, tests: pd.DataFrame, samples: int) -> dict[str, Any]:
     each = [
-        tuple(own[name].to_numpy() for name in ("label", "probability", "patient_id"))
+        (own["label"].to_numpy(int), own["probability"].to_numpy(float), own["patient_id"].to_numpy(object))
         for _, own in tests.groupby(CELL, sort=False)
     ]
     interval, values = diagnosis.mean_auc_interval(each, samples), rows["auc"].to_numpy(float)
@@ -98,7 +98,7 @@ def _table_1_row(pair: tuple[str, str], rows: pd.DataFrame, tests: pd.DataFrame,
         "auc_high": interval.high,
         "drawn_tests": interval.drawn,
         "left_out_tests": interval.left_out,
-        "validation_auc_mean": float(rows["validation_auc"].mean()),
+        "validation_auc_mean": float(rows["validation_auc"].to_numpy(float).mean()),
         "undefined": "; ".join(reason for reason, applies in why.items() if applies),
     }
 

@@ -15,7 +15,7 @@ SIDE = 24
 
 
 def invent_dataset(folder: Path, negative=20, positive=10, slices=1, **about) -> Path:
-    """A dataset of squares of muscle in a body; patient i has side 6 + i % 8 pixels of muscle, n0 to nX and s0 to sY."""
+    """A dataset of patients n0, n1, ... and s0, s1, ..., whose muscle is a square of 6 + i % 8 pixels of 1 cm."""
     images, masks, rows = [], [], []
     for label, count in ((0, negative), (1, positive)):
         for i in range(count):

@@ -44,8 +44,8 @@ def mean_auc_interval(
         return MeanAucInterval(math.nan, math.nan, drawn, drawn, TOO_FEW)
     often = draw(kind.astype(int), samples, np.random.default_rng(seed))
     places = np.split(who, np.cumsum([len(truth) for truth in labels])[:-1])
-    each = [weighted_auc(*own, often[:, place]) for *own, place in zip(labels, scores, places, strict=True)]
-    values = np.stack(each, axis=1)
+    taken = zip(labels, scores, places, strict=True)
+    values = np.stack([weighted_auc(truth, score, often[:, place]) for truth, score, place in taken], axis=1)
     known = ~np.isnan(values)
     some = known.any(axis=1)
     if not some.any():

@@ -1,0 +1,206 @@
+"""The results of a classification study from its folder: files, report, what is unfinished, what is refused."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from invented_sarcopenia import invent_dataset, invent_study
+from PIL import Image
+from sarcopenia_cells import NETWORKS, POLICIES, known
+from small_study import contents
+
+from mskjax.data.dataset import read_dataset, write_dataset
+from mskjax.study import sarcopenia_results
+from mskjax.study.sarcopenia_results import FILES, evaluate_study
+from mskjax.study.study_folder import answer
+
+ROOT = Path(__file__).resolve().parents[2]
+CELL = "densenet121_freezeall_shuffle0"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    invent_dataset(folder / "dataset")
+    return invent_study(folder / "study", folder / "dataset", known, networks=NETWORKS, policies=POLICIES)
+
+
+@pytest.fixture(scope="module")
+def evaluated(study):
+    return evaluate_study(study)
+
+
+@pytest.fixture
+def copy(study, evaluated, tmp_path, monkeypatch):
+    """A copy of the study and its results, to be changed; its figures are not drawn again, which takes longest."""
+    monkeypatch.setattr(sarcopenia_results, "_plates", lambda *_: [])
+    return shutil.copytree(study, tmp_path / "study")
+
+
+def words(output):
+    """The text of the report as people see it."""
+    body = (output / "report.html").read_text(encoding="utf-8").partition("<body>")[2]
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+def test_every_file_is_there(evaluated, study):
+    assert evaluated == study / "evaluation"
+    assert {path.name for path in evaluated.iterdir()} == {*FILES, "figure_2.png", "figure_2.pdf", "summary.json"}
+    header = (evaluated / "cases.csv").read_text().splitlines()[0]
+    assert header == "network,policy,shuffle,case_id,patient_id,split,label,probability,threshold,decision"
+    shuffles = pd.read_csv(evaluated / "shuffles.csv")
+    assert len(shuffles) == 8
+    blind = shuffles.loc[(shuffles["network"] == "densenet121") & (shuffles["policy"] == "freezeall")]
+    assert blind["precision"].isna().all() and (blind["undefined"] == "precision, f1: no case is called positive").all()
+
+
+def test_the_answer_is_the_network_that_validation_prefers(evaluated):
+    told = answer(evaluated)
+    assert (
+        "Of 4 networks and policies validation prefers DenseNet121 with unfreezeall (mean validation AUC 1.00)" in told
+    )
+    assert "in the tests of 2 shuffles is 1.00 (sd 0.00, 95 % interval 1.00 to 1.00)" in told
+    assert "it tells 6 of 6 (100 %) sarcopenic and 12 of 12 (100 %) other cases right, all tests pooled" in told
+    assert told.endswith(f"report: {evaluated / 'report.html'}")
+
+
+def test_the_report_answers_first_and_then_warns(evaluated):
+    text = words(evaluated)
+    order = ["validation prefers DenseNet121", "Of 30 labelled patients, 10 of them sarcopenic", "Table 1: AUC"]
+    order += [
+        "Figure 1",
+        "Table 2: what",
+        "Figure 3a",
+        "ROC curves",
+        "Calibration. Each",
+        "Figure 2",
+        "Figure 3b and c",
+    ]
+    order += ["How to read", "Every shuffle", "Where it comes from"]
+    places = [text.index(word) for word in order]
+    assert places == sorted(places)
+    assert (
+        "In 2 of 8 tests there is no precision or F1, as no case is called positive (DenseNet121 freezeall 2)." in text
+    )
+    assert "In 3 of 8 cells validation cases chose no threshold, and 0.5 was taken: no threshold is better" in text
+    assert "Shuffles are drawn from the same patients" in text
+    assert "Validation cases of one shuffle are test cases of another" in text
+    assert "Each test has 9 cases, 3 of them sarcopenic: one case moves the recall of a shuffle by up to 0.33" in text
+    assert "not complete" not in text and "phantoms" not in text
+    page = (evaluated / "report.html").read_text(encoding="utf-8")
+    assert 'src="http' not in page
+
+
+def test_tables_are_laid_out_as_the_paper_prints_them(evaluated):
+    first, second = ((evaluated / f"table_{n}.tex").read_text().splitlines() for n in (1, 2))
+    assert first[first.index(r"\toprule") + 1].startswith("Network & Average AUC & Std. Dev. of AUC &")
+    assert r"DenseNet121\_unfreezeall & 1.00 & 0.00 & 1.00 to 1.00 & 2 \\" in first
+    assert second[second.index(r"\toprule") + 1] == (
+        r"Pre-trained Network & Fine-tuning & Accuracy & Precision & Recall & Specificity & F1-Score \\"
+    )
+    assert r"DenseNet121 & freezeall & 0.67 & -- & 0.00 & 1.00 & -- \\" in second
+    assert r"ResNet50 & unfreezeall & 0.00 & 0.00 & 0.00 & 0.00 & 0.00 \\" in second  # shuffle 0, as validation chose
+    assert r"ResNet50 & unfreezeall & 0.50 & 0.33 & 0.50 & 0.50 & 0.40 \\" in second  # pooled
+    assert any("--: undefined, as no case is called positive." in line for line in second)
+
+
+def test_what_is_up_to_date_is_not_made_again(copy, monkeypatch):
+    before = contents(copy)
+    monkeypatch.setattr(sarcopenia_results, "_tables", None)  # which would be called
+    evaluate_study(copy)
+    assert contents(copy) == before
+
+
+def test_an_unfinished_study_is_evaluated_as_far_as_it_is(copy):
+    cells = copy / "cells"
+    (cells / CELL / "DONE").unlink()
+    (cells / CELL / "FAILED").write_text("the loss is not finite at step 3")
+    shutil.rmtree(cells / "densenet121_unfreezeall_shuffle1")
+    text = words(evaluate_study(copy))
+    assert "The study is not complete: 6 of 8 cells are trained" in text
+    assert f"1 model failed and left out, the first of them {CELL}: the loss is not finite at step 3" in text
+    assert "prefers DenseNet121 with unfreezeall" in text
+    assert "in the tests of 1 shuffle is 1.00 (95 % interval" in text
+
+
+def test_a_network_without_weights_is_missing_and_said_to_be(copy):
+    told = json.loads((copy / "config.json").read_text())
+    told["networks"] = [*told["networks"], "inception_v3"]
+    told["models"]["inception_v3"]["init_from"] = "nowhere/inception_v3.safetensors"
+    (copy / "config.json").write_text(json.dumps(told))
+    text = words(evaluate_study(copy))
+    assert "InceptionV3 is missing from this study. What adds it: python -m launch.convert" in text
+    assert "8 of 8 cells trained" in text
+
+
+def test_explanations_are_shown_or_the_command_that_makes_them(copy):
+    best = copy / "cells" / "densenet121_unfreezeall_shuffle0"
+    assert "The study has kept no weights" in words(evaluate_study(copy))
+    (best / "best").mkdir()
+    (copy / "evaluation" / "summary.json").unlink()
+    assert f"python -m launch.explain --run={best} --output={best / 'explanations'}" in words(evaluate_study(copy))
+    (best / "explanations").mkdir()
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(best / "explanations" / "001_s3_0.png")
+    text = words(evaluate_study(copy))  # although the scores are the same
+    assert f"{best.name}: 001_s3_0" in text and "launch.explain" not in text
+
+
+def test_slices_without_masks_have_no_figure_2_and_phantoms_are_told_of(study, tmp_path):
+    whole = read_dataset(study.parent / "dataset")
+    images = [f"phantoms/images/phantom_{i:04d}.nii.gz" for i in range(len(whole.cases))]
+    bare = type(whole.slices)(**{**vars(whole.slices), "mask": np.zeros_like(whole.slices.mask)})
+    write_dataset(tmp_path / "dataset", bare, whole.cases.assign(image=images, mask=""), {})
+    workdir = invent_study(
+        tmp_path / "study", tmp_path / "dataset", known, networks=["densenet121"], policies=["unfreezeall"], shuffles=1
+    )
+    output = evaluate_study(workdir, tmp_path / "results")
+    assert output == tmp_path / "results" and not list(output.glob("figure_2*"))
+    text = words(output)
+    assert "The study has DenseNet121 with unfreezeall alone" in text
+    assert "The cases are phantoms, drawn by a program" in text
+    assert "There is one shuffle only" in text
+
+
+def test_another_dataset_or_config_is_refused(copy, tmp_path):
+    with pytest.raises(ValueError, match=r"is not the dataset of study .*; name that one with --dataset"):
+        evaluate_study(copy, dataset=invent_dataset(tmp_path / "other", negative=21))
+    run = copy / "cells" / CELL / "config.json"
+    run.write_text(json.dumps(json.loads(run.read_text()) | {"learning_rate": 0.1}))
+    with pytest.raises(ValueError, match=rf"{CELL} is of another config .learning_rate 0.1, now"):
+        evaluate_study(copy)
+
+
+def test_a_study_of_which_nothing_is_done_has_no_results(copy):
+    shutil.rmtree(copy / "cells")
+    shutil.rmtree(copy / "evaluation")
+    with pytest.raises(ValueError, match=r"no cell of .* is done; train them with launch.sweep"):
+        evaluate_study(copy)
+    assert not (copy / "evaluation").exists()
+
+
+def test_the_launcher_knows_the_kind_of_study(study, evaluated):
+    script = f"""
+from absl import flags
+from absl.testing import flagsaver
+from launch import evaluate
+flags.FLAGS(["evaluate", "--workdir={study}"])
+evaluate.main()
+for wrong in ({{"observers": "readers.csv"}}, {{"split": "train"}}):
+    with flagsaver.flagsaver(**wrong):
+        try:
+            evaluate.main()
+        except ValueError as error:
+            print("refused:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "DenseNet121 unfreezeall" in done.stdout
+    assert "refused: readers of --observers outline muscle, which this study does not predict" in done.stdout
+    assert "refused: a study is evaluated on its test cases; leave out --split" in done.stdout
