@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mskjax import models
-from mskjax.convert.manifest import choose, read_manifest, recognise
+from mskjax.convert.manifest import choose, read_manifest, recognise, recognise_by_name
+from mskjax.tasks.preprocessing import CONVENTIONS
 
 FIELDS = {
     "file": "a.pth",
@@ -66,6 +67,34 @@ def test_recognising_by_content(tmp_path):
     assert recognise(entries, "other.pth", "ab" * 31 + "00") is None
     with pytest.raises(ValueError, match=r"a\.pth has the SHA-256 0000.*; download it again, or rename it"):
         recognise(entries, "a.pth", "00" * 32)
+
+
+def test_every_radimagenet_file_has_a_network_and_its_conventions():
+    entries = {name: entry for name, entry in read_manifest().items() if name.startswith("radimagenet")}
+    keras = {entry.model for name, entry in entries.items() if "_keras_" in name}
+    torch = {entry.model for name, entry in entries.items() if "_torch_" in name}
+    assert keras == {"keras_resnet50", "densenet121", "inception_v3", "inception_resnet_v2"}
+    assert torch == {"resnet50", "densenet121", "inception_v3"}
+    for name, entry in entries.items():
+        assert entry.options["variant"] == ("keras" if "_keras_" in name else "torchvision")
+        assert tuple(entry.preprocessing["conventions"]) == CONVENTIONS
+        assert entry.preprocessing["published_code"] in CONVENTIONS
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "variant", "name"),
+    [
+        ("RadImageNet-IRV2_notop.h5", "inception_resnet_v2", "keras", "radimagenet_keras_inceptionresnetv2"),
+        ("RadImageNet-IRV2-notop.h5", "inception_resnet_v2", "keras", "radimagenet_keras_inceptionresnetv2"),
+        ("DenseNet121.pt", "densenet121", "torchvision", "radimagenet_torch_densenet121"),
+        ("DenseNet121.pt", "densenet121", "keras", None),
+        ("DenseNet121.pt", "resnet50", "torchvision", None),
+        ("fcn_resnet101_coco-7ecb50ca.pth", "fcn_resnet101", "torchvision", None),
+    ],
+)
+def test_recognising_by_name(file, model, variant, name):
+    """Only what has no hash, and only for the network and the form that the entry is of."""
+    assert getattr(recognise_by_name(read_manifest(), file, model, variant), "name", None) == name
 
 
 @pytest.mark.parametrize(
