@@ -54,6 +54,8 @@ def test_a_ct_dataset_says_hu(tmp_path):
     assert dataset.values == "hu" and dataset.manifest["spacing_known"] is True
     require_hu(dataset, "task segmentation")
     require_masks(dataset, "task segmentation")
+    unnamed = replace(dataset, cases=dataset.cases.assign(mask=""))
+    require_masks(unnamed, "task segmentation")  # of a program that drew the masks itself
 
 
 def test_slices_with_labels_need_no_masks(bitmaps, caplog):

@@ -39,7 +39,7 @@ def test_a_csv_lists_cases(cohort):
 
 WRONG_TABLES = {
     "lacks the column image": ("mask", "a.nii"),
-    "no rows below its header; give it": ("image,mask",),
+    "no rows below its header; give it a header with image, and a row for each": ("image,mask",),
     r"list\.csv is empty; give it a header": ("",),
     "line 2: not as many cells": ("image,mask", "a.nii,b.nii,c"),
     "line 2: image must be filled": ("image,mask", ",a.nii"),

@@ -65,7 +65,7 @@ def test_a_pair_given_the_wrong_way_round_is_refused(tmp_path, pen):
         read_outline(drawn, image)
 
 
-@pytest.mark.parametrize(("clipped", "colours"), [(0.8, 1), (0.3, 12)])
+@pytest.mark.parametrize(("clipped", "colours"), [(0.8, 1), (0.45, 12)])
 def test_fat_that_the_window_clips_is_no_pen(tmp_path, clipped, colours):
     """Plain pixels of one colour lie under the line too, and a smooth pen has many."""
     rng, image, drawn = np.random.default_rng(1), plain(), outlined()
