@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mskjax.files import read_json
+from mskjax.models.options import VARIANTS
 
 FOLDER = Path(__file__).parents[2] / "third_party_weights"
 
@@ -63,6 +64,29 @@ def choose(entries: Mapping[str, Entry], model: str, name: str | None = None) ->
             return entry
     others = ", ".join(f"{entry.name} ({entry.model})" for entry in entries.values() if entry.model)
     raise ValueError(f"the manifest has no {name or 'entry'} for model {model!r}, only {others}")
+
+
+def conversion_command(output: str | Path) -> str:
+    """The command that converts published weights to the file `output`, downloading them where a url is known.
+
+    The file is named as configs name it: after the network, with "_torchvision" behind it for that form of a network
+    that has two, and in a folder radimagenet where it holds RadImageNet's weights.
+    """
+    stem, of_radimagenet = Path(output).stem, Path(output).parent.name == "radimagenet"
+    name = stem.removesuffix("_torchvision")
+    form = "torchvision" if name != stem else VARIANTS.get(name, ("",))[0]
+    fitting = [
+        entry
+        for entry in read_manifest().values()
+        if entry.model == name
+        and of_radimagenet == entry.name.startswith("radimagenet")
+        and entry.options.get("variant", form) == form
+    ]
+    if not fitting:
+        return f"python -m launch.convert --model=MODEL --weights=FILE --output={output}"
+    source = "--download" if fitting[0].url else f"--weights={fitting[0].file}"
+    variant = "" if name == stem else " --variant=torchvision"
+    return f"python -m launch.convert --model={name}{variant} {source} --output={output}"
 
 
 def recognise(entries: Mapping[str, Entry], file: str, sha256: str) -> Entry | None:

@@ -15,12 +15,13 @@ import pandas as pd
 
 from mskjax import convert, models, tasks
 from mskjax.convert.graft import check as check_graft
+from mskjax.convert.manifest import conversion_command
 from mskjax.data.dataset import Dataset
 from mskjax.data.splits import counted
 from mskjax.study import shuffles
 from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
 from mskjax.study.starts import SKIP
-from mskjax.training.start import weight_command, weight_file
+from mskjax.training.start import weight_file
 
 LEAST = {"seed": 0, "shuffles": 1, "devices": 0} | dict.fromkeys(("image_size", "batch_size", "epochs", "patience"), 1)
 RULES = {
@@ -161,7 +162,7 @@ def missing(study: Mapping[str, Any]) -> dict[str, str]:
         except (OSError, ValueError):
             if study["missing_weights"] != SKIP:
                 raise
-            found[name] = weight_command(own["init_from"])
+            found[name] = conversion_command(own["init_from"])
     return found
 
 

@@ -8,8 +8,9 @@ import jax
 
 from mskjax import convert, models, tasks
 from mskjax.convert.graft import check
+from mskjax.convert.manifest import conversion_command
 from mskjax.study.data_efficiency import PRETEXTS
-from mskjax.training.start import weight_command, weight_file
+from mskjax.training.start import weight_file
 
 SKIP = "skip"
 # The fields in which the study of another network that a remedy names is to be as large as this one.
@@ -42,7 +43,7 @@ def _remedy(study: Mapping[str, Any], path: str) -> str:
         "python -m launch.sweep --config=configs/data_efficiency.py:network=fcn_resnet101 "
         f"--config.dataset={study['dataset']} {same} --workdir=STUDY_OF_THAT_NETWORK"
     )
-    needed = {weight_command(path): fits or not Path(path).exists(), fitting: not fits}
+    needed = {conversion_command(path): fits or not Path(path).exists(), fitting: not fits}
     return " && ".join(command for command, applies in needed.items() if applies)
 
 

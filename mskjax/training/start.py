@@ -13,8 +13,9 @@ import jax
 import optax
 from jax.sharding import SingleDeviceSharding
 
-from mskjax import convert, models
+from mskjax import convert
 from mskjax.convert.graft import say
+from mskjax.convert.manifest import conversion_command
 from mskjax.files import sha256
 from mskjax.training import optim
 from mskjax.training.checkpoint import Checkpoints
@@ -55,13 +56,7 @@ def weight_file(path: str | Path) -> Path:
             f"{path} holds no weights of a run (no {BEST}), which are written when a run ends, or is stopped after a "
             "validation; start it, or go on with it, by launch.train, or by launch.sweep with --config.keep=weights"
         )
-    raise FileNotFoundError(f"weight file {path} is missing; make it with: {weight_command(path)}")
-
-
-def weight_command(path: str | Path) -> str:
-    """The command that downloads and converts published weights to the file that `init_from` names."""
-    name = Path(path).stem if Path(path).stem in models.NETWORKS else "MODEL"
-    return f"python -m launch.convert --model={name} --download --output={path}"
+    raise FileNotFoundError(f"weight file {path} is missing; make it with: {conversion_command(path)}")
 
 
 def weight_record(config: Mapping[str, Any]) -> dict[str, Any] | None:

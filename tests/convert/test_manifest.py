@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mskjax import models
-from mskjax.convert.manifest import choose, read_manifest, recognise, recognise_by_name
+from mskjax.convert.manifest import choose, conversion_command, read_manifest, recognise, recognise_by_name
 from mskjax.tasks.preprocessing import CONVENTIONS
 
 FIELDS = {
@@ -110,3 +110,24 @@ def test_recognising_by_name(file, model, variant, name):
 def test_an_entry_that_is_not_sound(tmp_path, change, words):
     with pytest.raises(ValueError, match=f"manifest.json.*{words}"):
         read_manifest(write(tmp_path, odd=FIELDS | change))
+
+
+@pytest.mark.parametrize(
+    ("output", "flags"),
+    [
+        ("weights/fcn_resnet101.safetensors", "--model=fcn_resnet101 --download"),
+        ("weights/resnet50.safetensors", "--model=resnet50 --download"),
+        ("radimagenet/resnet50.safetensors", "--model=resnet50 --weights=ResNet50.pt"),
+        (
+            "radimagenet/inception_v3.safetensors",
+            "--model=inception_v3 --weights=RadImageNet-InceptionV3_notop.h5",
+        ),
+        (
+            "radimagenet/densenet121_torchvision.safetensors",
+            "--model=densenet121 --variant=torchvision --weights=DenseNet121.pt",
+        ),
+        ("weights/inception_v3.safetensors", "--model=MODEL --weights=FILE"),
+    ],
+)
+def test_the_command_that_makes_a_weight_file(output, flags):
+    assert conversion_command(output) == f"python -m launch.convert {flags} --output={output}"
