@@ -85,8 +85,9 @@ def conversion_command(output: str | Path) -> str:
     if not fitting:
         return f"python -m launch.convert --model=MODEL --weights=FILE --output={output}"
     source = "--download" if fitting[0].url else f"--weights={fitting[0].file}"
-    variant = "" if name == stem else " --variant=torchvision"
-    return f"python -m launch.convert --model={name}{variant} {source} --output={output}"
+    options = [] if name == stem else ["--variant=torchvision"]
+    options += ["--num_classes=0"] if fitting[0].options.get("num_classes", 0) is None else []
+    return " ".join([f"python -m launch.convert --model={name}", *options, source, f"--output={output}"])
 
 
 def recognise(entries: Mapping[str, Entry], file: str, sha256: str) -> Entry | None:

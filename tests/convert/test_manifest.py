@@ -117,7 +117,7 @@ def test_an_entry_that_is_not_sound(tmp_path, change, words):
     [
         ("weights/fcn_resnet101.safetensors", "--model=fcn_resnet101 --download"),
         ("weights/resnet50.safetensors", "--model=resnet50 --download"),
-        ("radimagenet/resnet50.safetensors", "--model=resnet50 --weights=ResNet50.pt"),
+        ("radimagenet/resnet50.safetensors", "--model=resnet50 --num_classes=0 --weights=ResNet50.pt"),
         (
             "radimagenet/inception_v3.safetensors",
             "--model=inception_v3 --weights=RadImageNet-InceptionV3_notop.h5",
