@@ -8,7 +8,7 @@
 RUN/evaluation gets cases.csv (a row a case), summary.csv and summary.json, overlays/*.png from the worst case to the
 best, and report.html, one file to open or to send. Of a run of classification, cases.csv holds label, probability and
 the decision at the threshold that the validation cases chose, and a figure of ROC and calibration takes the overlays'
-place. STUDY/evaluation gets cases.csv (a row a case and network or reader), study A's tables as csv and LaTeX, its
+place. STUDY/evaluation gets cases.csv (a row a case and network or reader), the study's tables as csv and LaTeX, its
 figures as png and pdf, and report.html; an unfinished study is evaluated as far as it is. A CSV of readers' masks has
 a row a mask: case, reader, file. What is up to date stays.
 """

@@ -18,7 +18,8 @@ from small_study import contents
 
 from mskjax.data.dataset import read_dataset, write_dataset
 from mskjax.study import sarcopenia_results
-from mskjax.study.sarcopenia_results import FILES, evaluate_study
+from mskjax.study.plates import Plate
+from mskjax.study.sarcopenia_results import FIGURES, FILES, evaluate_study
 from mskjax.study.study_folder import answer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,8 @@ def evaluated(study):
 @pytest.fixture
 def copy(study, evaluated, tmp_path, monkeypatch):
     """A copy of the study and its results, to be changed; its figures are not drawn again, which takes longest."""
-    monkeypatch.setattr(sarcopenia_results, "_plates", lambda *_: [])
+    drawn = [Plate(name, name, name, name, b"png", b"pdf") for name in FIGURES]
+    monkeypatch.setattr(sarcopenia_results, "_plates", lambda *_: drawn)
     return shutil.copytree(study, tmp_path / "study")
 
 
