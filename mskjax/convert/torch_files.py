@@ -52,7 +52,7 @@ def read_torch(path: str | Path) -> Any:
     except _DAMAGE as error:
         if start and start != ZIP_MAGIC and not start.startswith(_PICKLE_MAGIC):
             raise ValueError(
-                f"{path} is no weight file: it begins neither as torch's nor as safetensors; give the published one"
+                f"{path} is no weight file: it begins neither as torch's nor Keras's nor as safetensors; give the published one"
             ) from error
         raise ValueError(
             f"{path} is cut short, damaged or no weight file ({error}); copy or download it again"
@@ -92,6 +92,8 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
 def _root(names: set[str]) -> str:
     """The folder within the archive that everything lies in."""
     roots = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
+    if "model.weights.h5" in names:
+        raise Refused("is a .keras archive; unzip it and give the model.weights.h5 in it")
     if len(roots) != 1:
         raise Refused(f"is an archive with {len(roots)} data.pkl where a torch file has one")
     if f"{roots[0]}/constants.pkl" in names:

@@ -106,6 +106,7 @@ TREE_TROUBLES = [
     ("keeps 'bn/gamma' packed", lambda file, other: swap(file, GAMMA, shape=3, dtype="f4", external=[(other, 0, 12)])),
     ("keeps 'bn/gamma' packed", lambda file, other: swap(file, GAMMA, data=np.zeros(3, "f4"), compression="gzip")),
     ("declares [1099511627776] for 'bn/gamma'", lambda file, other: swap(file, GAMMA, shape=(2**40,), dtype="f4")),
+    ("declares [3] for 'bn/gamma', more than it holds", lambda file, other: swap(file, GAMMA, shape=3, dtype="f4")),
     ("holds int64 in 'bn/gamma'", lambda file, other: swap(file, GAMMA, data=np.zeros(3, "i8"))),
     ("holds object in 'bn/gamma'", lambda file, other: swap(file, GAMMA, data="text")),
     ("has no array at 'bn/gamma'", lambda file, other: swap(file, GAMMA, data=h5py.Empty("f4"))),

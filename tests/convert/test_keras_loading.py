@@ -1,5 +1,7 @@
 """Keras's files through `load_weights`: the same variables from every layout, and what does not fit is named."""
 
+import zipfile
+
 import h5py
 import jax
 import numpy as np
@@ -107,3 +109,12 @@ def test_the_head_of_a_full_model(tmp_path):
     assert "fc" not in load_weights(tmp_path / "top.h5", NETWORK, **SMALL)["params"]
     with pytest.raises(ValueError, match="num_classes=5 fits"):
         load_weights(tmp_path / "top.h5", NETWORK, num_classes=2, **SMALL)
+
+
+def test_a_keras_archive_is_to_be_unzipped(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(
+        ValueError, match=r"model\.keras is a \.keras archive; unzip it and give the model\.weights\.h5"
+    ):
+        load_weights(tmp_path / "model.keras", NETWORK)
