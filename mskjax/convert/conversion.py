@@ -30,7 +30,7 @@ def convert(
 
     The source is the file `weights` or, without one, the manifest's `entry`, downloaded into `folder`; with neither it
     is the manifest's first entry for the model. `options` are those of `models.build`. A file that the manifest knows
-    by its hash brings its licence and preprocessing into the metadata, as does one whose hash nobody has published,
+    by its hash brings its licence and preprocessing into the metadata, as does one whose hash is not known,
     by its name and network; the metadata says which. Raises as `load_weights` and `download` do.
     """
     entries = read_manifest(folder)

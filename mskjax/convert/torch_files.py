@@ -52,7 +52,8 @@ def read_torch(path: str | Path) -> Any:
     except _DAMAGE as error:
         if start and start != ZIP_MAGIC and not start.startswith(_PICKLE_MAGIC):
             raise ValueError(
-                f"{path} is no weight file: it begins neither as torch's nor Keras's nor as safetensors; give the published one"
+                f"{path} is no weight file: it begins neither as torch's nor as Keras's nor as safetensors; "
+                "give the published one"
             ) from error
         raise ValueError(
             f"{path} is cut short, damaged or no weight file ({error}); copy or download it again"
