@@ -68,7 +68,7 @@ def time_lime(given: Any) -> dict[str, Any]:
         return jax.nn.softmax(outputs["logits"])
 
     forward, key = jax.jit(predict), jax.random.key(0)
-    grey = np.float32(np.clip((phantom.slices(1, SIDE).image_hu[0] + 175) / 425, 0, 1))
+    grey = np.clip((phantom.slices(1, SIDE).image_hu[0].astype(np.float32) + 175) / 425, 0, 1)
     image = np.repeat(grey[..., None], 3, axis=-1)
     batch = np.repeat(image[None], given.batch_size, axis=0)
     functions: dict[str, Callable[[], Any]] = {

@@ -80,6 +80,9 @@ def test_equal_keys_give_equal_maps_and_others_do_not():
     one, again = (lime(brightness, image, 50, KEY) for _ in range(2))
     np.testing.assert_array_equal(one, again)
     assert (lime(brightness, image, 50, jax.random.key(8)) != one).any()
+    twice = lime(brightness, np.stack([image, image]), 50, KEY)
+    np.testing.assert_array_equal(twice[0], one[0])
+    assert (twice[1] != one[0]).any(), "each image of a batch has perturbations of its own"
 
 
 def test_images_of_all_forms():

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import small_study
 
 from configs.classification import get_config
 from mskjax import convert, tasks
@@ -16,6 +17,8 @@ from mskjax.files import read_json, write_json
 from mskjax.study.explanations import COLUMNS, explain, summary
 
 SIDE = 40
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +61,10 @@ def write_run(folder: Path, config) -> Path:
 
 
 @pytest.fixture(scope="module")
-def explained(run, tmp_path_factory):
+def explained(run, compilation_cache, tmp_path_factory):
     output = tmp_path_factory.mktemp("explained")
-    return output, explain(run, output, samples=40)
+    with small_study.quick(compilation_cache):
+        return output, explain(run, output, samples=40)
 
 
 def test_there_is_a_picture_a_case_and_a_row_a_case_and_method(explained):
