@@ -19,10 +19,10 @@ def launch(name: str, *flags: str) -> None:
     subprocess.run(command(name, *flags), check=True)
 
 
-def sweep_flags(workdir: Path, config: str, fields: Mapping[str, Any]) -> list[str]:
-    """The flags of a sweep in `workdir`, `fields` overriding those of `config`."""
+def sweep_flags(workdir: Path, text: str, fields: Mapping[str, Any], config: str = "data_efficiency") -> list[str]:
+    """The flags of a sweep in `workdir` by a config and its config string, some of its fields overridden."""
     overrides = (f"--config.{name}={value}" for name, value in fields.items())
-    return [f"--config=configs/data_efficiency.py:{config}", *overrides, f"--workdir={workdir}"]
+    return [f"--config=configs/{config}.py:{text}", *overrides, f"--workdir={workdir}"]
 
 
 def dice_means(study: Path) -> dict[str, dict[str, float]]:

@@ -244,7 +244,7 @@ def begun(quick, pretrained, squares, tmp_path):
         ({"folds": 4, "sizes": (2,)}, "another config .folds 2, now 4"),
         ({"task": {"smoothing": 2.0}}, "another config .task.smoothing 1.0, now 2.0"),
         ({"starts": {"random": {"learning_rate": 0.1}}}, "starts.random.learning_rate 0.003, now 0.1"),
-        ({"epochs": 5}, "is finished and its checkpoints are gone"),
+        ({"epochs": 5}, r"is finished .epochs 4, now 5. and its checkpoints are gone"),
         ({"dataset": "other"}, "study is of another dataset; give that one or use another workdir"),
     ],
 )
