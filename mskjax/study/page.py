@@ -153,13 +153,16 @@ def definitions(entries: Mapping[str, str]) -> str:
     return "<dl>" + "\n".join(f"<dt>{escape(t)}</dt><dd>{escape(d)}</dd>" for t, d in entries.items()) + "</dl>"
 
 
-def figure(image: bytes, kind: str, description: str, caption: str = "") -> str:
-    """An embedded picture; `kind` is "png" or "jpeg", `description` is for those who cannot see it."""
+def figure(image: bytes, kind: str, description: str, caption: str = "", width_inches: float | None = None) -> str:
+    """An embedded picture; `kind` is "png" or "jpeg", `description` is for those who cannot see it.
+
+    One that was drawn for a width in print is shown no wider than keeps its words of the page's size.
+    """
     data = base64.b64encode(image).decode()
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return (
-        f'<figure class="plot"><img src="data:image/{kind};base64,{data}" alt="{escape(description)}">{below}</figure>'
-    )
+    width = "" if width_inches is None else f' style="max-width: min(62rem, {6.5 * width_inches:.1f}rem)"'
+    source = f'src="data:image/{kind};base64,{data}" alt="{escape(description)}"'
+    return f'<figure class="plot"><img {source}{width}>{below}</figure>'
 
 
 def pictures(figures: Iterable[str]) -> str:

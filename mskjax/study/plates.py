@@ -56,6 +56,11 @@ class Plate:
     png: bytes
     pdf: bytes
 
+    @property
+    def width_inches(self) -> float:
+        """The width for which it was drawn, by the header of the PNG."""
+        return int.from_bytes(self.png[16:20], "big") / DOTS_PER_INCH
+
 
 @dataclass(frozen=True)
 class Look:

@@ -196,4 +196,4 @@ def _drawn(findings: SarcopeniaFindings, *names: str) -> list[str]:
     """The figures of these names that are at hand, as HTML."""
     known = {plate.name: plate for plate in findings.plates}
     chosen = [known[name] for name in names if name in known]
-    return [page.figure(p.png, "png", p.description, f"{p.title}. {p.caption}") for p in chosen]
+    return [page.figure(p.png, "png", p.description, f"{p.title}. {p.caption}", p.width_inches) for p in chosen]

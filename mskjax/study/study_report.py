@@ -122,7 +122,7 @@ def _closing(findings: StudyFindings, figures: Figures) -> list[str]:
 def _drawn(figures: Figures, *names: str) -> list[str]:
     """The figures of these names that are at hand, as HTML."""
     chosen = [figures[name] for name in names if name in figures]
-    return [page.figure(p.png, "png", p.description, f"{p.title}. {p.caption}") for p in chosen]
+    return [page.figure(p.png, "png", p.description, f"{p.title}. {p.caption}", p.width_inches) for p in chosen]
 
 
 def _told(sentence: str) -> list[str]:

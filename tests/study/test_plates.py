@@ -4,7 +4,7 @@ import re
 from invented_study import INITS
 from PIL import Image
 
-from mskjax.study import plates
+from mskjax.study import page, plates
 
 
 def draw(figure):
@@ -34,6 +34,13 @@ def test_the_png_is_fit_for_print():
     picture = Image.open(io.BytesIO(make().png))
     assert min(picture.info["dpi"]) >= 199.9  # stored in whole pixels per metre
     assert picture.size == (4 * plates.DOTS_PER_INCH, 3 * plates.DOTS_PER_INCH)
+
+
+def test_a_page_shows_a_plate_in_proportion_to_its_width():
+    """9.5 inches are as wide as the page lets figures be; 4 inches keep their letters of that size."""
+    assert make().width_inches == 4
+    assert 'style="max-width: min(62rem, 26.0rem)"' in page.figure(b"", "png", "a line", "", make().width_inches)
+    assert "style" not in page.figure(b"", "png", "a line")
 
 
 def test_written_files(tmp_path):
