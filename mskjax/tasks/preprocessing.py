@@ -2,9 +2,11 @@
 
 The conventions disagree, and a network told the wrong one gives no error, only worse features:
 "own" is `keras.applications`' preprocess_input of each network (study B: "each network's own input preprocessing"), and
-torchvision's ImageNet mean and standard deviation for its variants; "radimagenet_tensorflow" is what RadImageNet's
-TensorFlow scripts did with all four networks, Keras's default mode "caffe" and then 1/255; "radimagenet_pytorch" is
-what its PyTorch notebooks do. Grey is the same in all three colours, so that RGB and BGR differ in the means alone.
+for torchvision's variants ImageNet's mean and standard deviation, but for its InceptionV3: the weights are TensorFlow's
+and expect -1 to 1, which torchvision's `transform_input` makes of its normalised images within the network, as the one
+here does not; "radimagenet_tensorflow" is what RadImageNet's TensorFlow scripts did with all four networks, Keras's
+default mode "caffe" and then 1/255; "radimagenet_pytorch" is what its PyTorch notebooks do. Grey is the same in all
+three colours, so that RGB and BGR differ in the means alone.
 """
 
 import jax.numpy as jnp
@@ -20,7 +22,8 @@ OWN = {
     ("inception_v3", "keras"): _TF,
     ("inception_resnet_v2", "keras"): _TF,
     ("keras_resnet50", "keras"): _CAFFE,
-    **{(name, "torchvision"): _TORCH for name in ("resnet50", "resnet101", "densenet121", "inception_v3")},
+    **{(name, "torchvision"): _TORCH for name in ("resnet50", "resnet101", "densenet121")},
+    ("inception_v3", "torchvision"): _TF,
 }
 
 

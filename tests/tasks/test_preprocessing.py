@@ -20,13 +20,21 @@ CAFFE = [100 - 103.939, 100 - 116.779, 100 - 123.68]
         ("keras_resnet50", "keras", CAFFE),
         ("resnet50", "torchvision", TORCH),
         ("densenet121", "torchvision", TORCH),
-        ("inception_v3", "torchvision", TORCH),
+        ("inception_v3", "torchvision", TF),
     ],
 )
 def test_each_networks_own_input(network, variant, expected):
     image = preprocessing.prepare(GREY, network, variant, "own")
     assert image.shape == (1, 1, 3, 3)
     np.testing.assert_allclose(image[0, 0, 1], expected, rtol=1e-5)
+
+
+def test_torchvisions_inception_has_its_transform_of_the_input_done_already():
+    """Its network rescales normalised channels, x * (sd / 0.5) + (mean - 0.5) / 0.5, before its first convolution."""
+    normalised = preprocessing.prepare(GREY, "densenet121", "torchvision", "own")
+    mean, sd = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    image = preprocessing.prepare(GREY, "inception_v3", "torchvision", "own")
+    np.testing.assert_allclose(image, normalised * (sd / 0.5) + (mean - 0.5) / 0.5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
