@@ -13,7 +13,7 @@ AUC over ten such splits (Table 1), which is another config's; this one trains o
 
 Config string, comma-separated:
     network=densenet121|inception_v3|inception_resnet_v2|keras_resnet50|resnet50
-    policy=freezeall|unfreezetop10|unfreezeall   what learns beside the head; --config.task.policy takes regexes too
+    policy=freezeall|unfreezetop10|unfreezeall   what learns beside the head; or regexes, by --config.task.policy
     variant=keras|torchvision                    whose form; torchvision for RadImageNet's .pt files and for resnet50
     init=radimagenet|random                      the converted weights named in the config, or fresh ones
     values=hu|grey                               CT, windowed, or bitmaps as they are

@@ -32,13 +32,18 @@ def frozen(module: nn.Module, policy: str | Sequence[str]) -> tuple[str, ...]:
     """Regexes on the whole paths of those parameters of a network that do not learn under a policy.
 
     The policy is "freezeall" (only the head learns), "unfreezetop10" (the layers of `top_layers` too), "unfreezeall",
-    or a sequence of such regexes, which is given back. They match the paths of frozen BatchNorm layers as well, so that
-    `models.freeze_batch_norm` keeps their running statistics. `ValueError` for another word.
+    or such regexes, a sequence of them or one text with commas between them, which all have a "/". They match the paths
+    of frozen BatchNorm layers as well, so that `models.freeze_batch_norm` keeps their running statistics. `ValueError`
+    for another word.
     """
     if not isinstance(policy, str):
         return tuple(policy)
+    if "/" in policy:
+        return tuple(policy.split(","))
     if policy not in POLICIES:
-        raise ValueError(f"policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}, or a tuple of regexes")
+        raise ValueError(
+            f"policy {policy!r} is unknown; choose one of {', '.join(POLICIES)}, or regexes such as backbone/.*"
+        )
     if policy == "unfreezeall":
         return ()
     if policy == "freezeall":

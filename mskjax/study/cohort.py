@@ -6,10 +6,12 @@ there does not matter, as the study draws its own folds.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
 
+from mskjax.data.dataset import Dataset
 from mskjax.data.splits import counted
 
 NAMED = 3  # how many patients or cases an error names
@@ -70,6 +72,30 @@ def check_held_out(cases: pd.DataFrame) -> None:
             f"none of {len(cases)} cases is held out (split test), so no network could be judged; "
             "prepare the dataset with launch.prepare --test_fraction=0.2 or with a column split in its --cases"
         )
+
+
+def check_sides(dataset: Dataset) -> None:
+    """Raises `ValueError` where nobody is held out, or a slice may be on both sides."""
+    check_held_out(dataset.cases)
+    check_twins(dataset)
+
+
+def check_twins(dataset: Dataset) -> None:
+    """Raises `ValueError` where one slice, by its values, stands under two patient ids: it could train and test.
+
+    `launch.prepare` refuses that between its own splits, in whose place a study draws others.
+    """
+    seen: dict[bytes, tuple[str, str]] = {}
+    for i, (case_id, patient) in enumerate(zip(dataset.slices.case_id, dataset.cases["patient_id"], strict=True)):
+        image = dataset.slices.case(i)[0]
+        first, whose = seen.setdefault(
+            sha256(repr(image.shape).encode() + image.tobytes()).digest(), (case_id, patient)
+        )
+        if whose != patient:
+            raise ValueError(
+                f"cases {first} and {case_id} are one slice under two patient ids, so that it could train and test; "
+                "leave one out, or give both the same patient_id in the --cases of launch.prepare"
+            )
 
 
 def check_size(cohort: Cohort, folds: int, largest: int) -> None:

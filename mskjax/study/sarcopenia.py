@@ -18,7 +18,8 @@ from mskjax.convert.graft import check as check_graft
 from mskjax.convert.manifest import conversion_command
 from mskjax.data.dataset import Dataset
 from mskjax.data.splits import counted
-from mskjax.study import shuffles
+from mskjax.models.policies import POLICIES
+from mskjax.study import cohort, shuffles
 from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
 from mskjax.study.starts import SKIP
 from mskjax.training.start import weight_file
@@ -125,13 +126,15 @@ def checked(config: Config) -> dict[str, Any]:
             raise ValueError(f"config.{name} is {words}; it must name at least one, and each once")
         if unknown := [word for word in words if known is not None and word not in known]:
             raise ValueError(f"network {unknown[0]!r} is unknown; config.models has {', '.join(study['models'])}")
+    if odd := [policy for policy in study["policies"] if policy not in POLICIES]:
+        raise ValueError(f"policy {odd[0]!r} is unknown in a study, whose policies are {', '.join(POLICIES)}")
     for network, policy in product(study["networks"], study["policies"]):
         tasks.build({**study["task"], **study["models"][network]["task"], "policy": policy})
     return study
 
 
 def check(study: Mapping[str, Any], dataset: Dataset) -> None:
-    """Raises `ValueError` where a dataset holds other values than the task takes, or no labels."""
+    """Raises `ValueError` for other values than the task takes, no labels, or one slice under two patient ids."""
     if dataset.values != study["task"]["values"]:
         raise ValueError(
             f"{study['dataset']} holds {dataset.values} values and config.task.values is {study['task']['values']!r}; "
@@ -142,6 +145,7 @@ def check(study: Mapping[str, Any], dataset: Dataset) -> None:
             f"none of the {len(dataset.cases)} cases of {study['dataset']} has a label; give a column sarcopenia of 0 "
             "and 1 in the --cases of launch.prepare"
         )
+    cohort.check_twins(dataset)
 
 
 def learned(dataset: Dataset) -> Dataset:
@@ -183,7 +187,8 @@ def notes(cases: pd.DataFrame, config: Config) -> list[str]:
     )
     said = [f"Of {counted(sum(counts), 'labelled patient')}, {counts[1]} of them sarcopenic, in each shuffle {parts}."]
     if labelled.unlabelled:
-        said.append(f"{counted(len(labelled.unlabelled), 'case')} without a label take no part.")
+        takes = "takes" if len(labelled.unlabelled) == 1 else "take"
+        said.append(f"{counted(len(labelled.unlabelled), 'case')} without a label {takes} no part.")
     most = max(map(len, labelled.cases.values()))
     if most > 1:
         said.append(f"Patients have 1 to {most} slices, which stay together; every slice counts as a case.")

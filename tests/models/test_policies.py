@@ -112,7 +112,8 @@ def test_statistics_of_a_batch_norm_without_scale_stay_with_its_bias(pattern, st
 
 def test_unknown_words_and_networks_are_refused():
     module = models.build("resnet50", num_classes=2)
-    with pytest.raises(ValueError, match=r"policy 'backbone/.\*' is unknown; choose one of .* or a tuple of regexes"):
-        policies.frozen(module, "backbone/.*")
+    with pytest.raises(ValueError, match=r"policy 'freezesome' is unknown; choose one of .* or regexes such as"):
+        policies.frozen(module, "freezesome")
+    assert policies.frozen(module, "backbone/conv1/.*,backbone/bn1/.*") == ("backbone/conv1/.*", "backbone/bn1/.*")
     with pytest.raises(ValueError, match="the last ten layers of Linear are not known"):
         policies.frozen(models.layers.Linear(2), "unfreezetop10")

@@ -1,5 +1,6 @@
 """The plan of study B's classification, and a small one that is trained."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_notes_say_who_takes_part():
     assert sarcopenia.notes(cases, study()) == [
         "Of 79 labelled patients, 18 of them sarcopenic, in each shuffle 54 train (12 of them sarcopenic), "
         "12 validate (3 of them sarcopenic), 13 test (3 of them sarcopenic).",
-        "1 case without a label take no part.",
+        "1 case without a label takes no part.",
         "Patients have 1 to 2 slices, which stay together; every slice counts as a case.",
     ]
 
@@ -164,4 +165,10 @@ def test_datasets_that_do_not_serve(bright, tmp_path):
     write_dataset(tmp_path / "bare", whole.slices, whole.cases.assign(sarcopenia=pd.NA), {})
     with pytest.raises(ValueError, match=r"none of the 13 cases of .* has a label; give a column sarcopenia"):
         sweep.sweep(study("smoke", dataset=str(tmp_path / "bare")), tmp_path / "study")
+    twin = whole.cases["case_id"].where(whole.cases["case_id"] != "p7", "p2")
+    rows = [list(whole.slices.case_id).index(name) for name in twin]
+    slices = dataclasses.replace(whole.slices.select(rows), case_id=whole.slices.case_id)
+    write_dataset(tmp_path / "twins", slices, whole.cases, {})
+    with pytest.raises(ValueError, match="cases p2 and p7 are one slice under two patient ids, so that it could train"):
+        sweep.sweep(study("smoke", dataset=str(tmp_path / "twins")), tmp_path / "study")
     assert not (tmp_path / "study").exists()
