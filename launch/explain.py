@@ -2,7 +2,7 @@
 
     python -m launch.explain --run=RUN --output=DIR
     python -m launch.explain --run=RUN --cases=patient_7,patient_12 --method=grad_cam --output=DIR
-    python -m launch.explain --run=RUN --layer=backbone/conv4_block24_concat --samples=500 --output=DIR
+    python -m launch.explain --run=RUN --layer=conv4_block24_concat --samples=500 --output=DIR
 
 DIR gets a picture a case (the slice, its mask's outline where there is one, and each map over it) and explanations.csv
 (case_id, label, probability, method, layer, explained, share_inside, share_by_chance, rank_correlation,

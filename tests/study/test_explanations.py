@@ -11,8 +11,9 @@ import pytest
 import small_study
 
 from configs.classification import get_config
-from mskjax import convert, tasks
+from mskjax import convert, models, tasks
 from mskjax.data.dataset import stack, write_dataset
+from mskjax.explain import grad_cam
 from mskjax.files import read_json, write_json
 from mskjax.study.explanations import COLUMNS, explain, summary
 
@@ -107,6 +108,17 @@ def test_a_cell_of_a_study_has_a_split_of_its_own(run, tmp_path):
     config = read_json(run / "config.json")
     cell = write_run(tmp_path / "cell", {**config, "cell": {"test_cases": ["p2"]}})
     assert explain(cell, tmp_path / "output", methods=["grad_cam"])["case_id"].tolist() == ["p2"]
+
+
+def test_the_layers_of_the_examples_are_in_the_networks_that_they_are_of():
+    launcher = Path(__file__).parents[2] / "launch" / "explain.py"
+    network, image = models.build("densenet121", num_classes=2), jax.ShapeDtypeStruct((1, 224, 224, 3), "float32")
+    variables = jax.eval_shape(network.init, jax.random.key(0), image)
+    layers = re.findall(r"--layer=(\S+)", launcher.read_text())
+    assert layers
+    for layer in layers:
+        shown = jax.eval_shape(lambda *inputs, layer=layer: grad_cam(network, *inputs, 1, layer), variables, image)
+        assert shown.shape == (1, 224, 224)
 
 
 @pytest.mark.parametrize(
