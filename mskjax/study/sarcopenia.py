@@ -16,13 +16,14 @@ import pandas as pd
 from mskjax import convert, models, tasks
 from mskjax.convert.graft import check as check_graft
 from mskjax.convert.manifest import conversion_command
+from mskjax.convert.store import read_metadata
 from mskjax.data.dataset import Dataset
 from mskjax.data.splits import counted
 from mskjax.models.policies import POLICIES
 from mskjax.study import cohort, shuffles
 from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
 from mskjax.study.starts import SKIP
-from mskjax.training.start import weight_file
+from mskjax.training.start import check_origin, weight_file
 
 LEAST = {"seed": 0, "shuffles": 1, "devices": 0} | dict.fromkeys(("image_size", "batch_size", "epochs", "patience"), 1)
 RULES = {
@@ -162,7 +163,7 @@ def missing(study: Mapping[str, Any]) -> dict[str, str]:
     for name in study["networks"]:
         own = study["models"][name]
         try:
-            _check_weights(own)
+            _check_weights(own, {**study["task"], **own["task"]})
         except (OSError, ValueError):
             if study["missing_weights"] != SKIP:
                 raise
@@ -195,11 +196,12 @@ def notes(cases: pd.DataFrame, config: Config) -> list[str]:
     return said
 
 
-def _check_weights(own: Mapping[str, Any]) -> None:
+def _check_weights(own: Mapping[str, Any], task: Mapping[str, Any]) -> None:
     if not own["init_from"]:
         return
     file = weight_file(own["init_from"])
-    target = models.abstract(tasks.build_module(own["task"]["model"]))
+    check_origin(file, read_metadata(file), task)
+    target = models.abstract(tasks.build_module(task["model"]))
     try:
         check_graft(target, convert.load_shapes(file), own["fresh"])
     except ValueError as error:

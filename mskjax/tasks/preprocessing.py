@@ -17,6 +17,7 @@ from mskjax.tasks.intensity import imagenet
 CONVENTIONS = ("own", "radimagenet_tensorflow", "radimagenet_pytorch")
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _TORCH, _TF, _CAFFE = "torch", "tf", "caffe"  # the modes of Keras's imagenet_utils.preprocess_input
+_CAFFE_SCALED = "caffe, then 1/255"
 OWN = {
     ("densenet121", "keras"): _TORCH,
     ("inception_v3", "keras"): _TF,
@@ -33,12 +34,19 @@ def prepare(grey: Num[Array, "b h w"], network: str, variant: str, convention: s
     Raises `ValueError` for a convention that is unknown, or a network and variant that have none of their own.
     """
     check(network, variant, convention)
-    if convention == "radimagenet_tensorflow":
-        return _caffe(grey) / 255
-    mode = _TF if convention == "radimagenet_pytorch" else OWN[network, variant]
+    mode = _mode(network, variant, convention)
     if mode == _TORCH:
         return imagenet(grey / 255)
-    return _caffe(grey) if mode == _CAFFE else jnp.repeat(grey[..., None] / 127.5 - 1, 3, axis=-1)
+    if mode == _TF:
+        return jnp.repeat(grey[..., None] / 127.5 - 1, 3, axis=-1)
+    return _caffe(grey) / 255 if mode == _CAFFE_SCALED else _caffe(grey)
+
+
+def alike(network: str, variant: str, *conventions: str) -> bool:
+    """Whether conventions give a network the same input, as InceptionV3's own is what "radimagenet_pytorch" is too."""
+    for convention in conventions:
+        check(network, variant, convention)
+    return len({_mode(network, variant, convention) for convention in conventions}) == 1
 
 
 def check(network: str, variant: str, convention: str) -> None:
@@ -48,6 +56,11 @@ def check(network: str, variant: str, convention: str) -> None:
     if convention == "own" and (network, variant) not in OWN:
         known = ", ".join(f"{name} ({whose})" for name, whose in OWN)
         raise ValueError(f"no preprocessing is known of {network} ({variant}); it is of {known}")
+
+
+def _mode(network: str, variant: str, convention: str) -> str:
+    radimagenet = {"radimagenet_tensorflow": _CAFFE_SCALED, "radimagenet_pytorch": _TF}
+    return radimagenet[convention] if convention in radimagenet else OWN[network, variant]
 
 
 def _caffe(grey: Num[Array, "b h w"]) -> Float[Array, "b h w 3"]:

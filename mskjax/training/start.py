@@ -5,6 +5,7 @@ state), `config.init_from` (pretrained weights), scratch. The model is initialis
 then the optimiser is made.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import optax
 from jax.sharding import SingleDeviceSharding
 
 from mskjax import convert
+from mskjax.convert.families import variant_of
 from mskjax.convert.graft import say
 from mskjax.convert.manifest import conversion_command
 from mskjax.files import sha256
+from mskjax.models.options import VARIANTS
+from mskjax.tasks import preprocessing
 from mskjax.training import optim
 from mskjax.training.checkpoint import Checkpoints
 from mskjax.training.state import TrainState, create
@@ -38,7 +42,9 @@ def starting_state(
         with Checkpoints(Path(config["resume"]) / "checkpoints") as others:
             return others.restore(_abstract(_state(params, model_state, task, optimizer, key)))
     if config["init_from"]:
-        source = convert.load_variables(weight_file(config["init_from"]))[0]
+        file = weight_file(config["init_from"])
+        source, metadata = convert.load_variables(file)
+        check_origin(file, metadata, config["task"])
         model_state = convert.graft({"params": params, **model_state}, source, fresh=config["fresh"])
         params = model_state.pop("params")
     else:
@@ -59,12 +65,47 @@ def weight_file(path: str | Path) -> Path:
     raise FileNotFoundError(f"weight file {path} is missing; make it with: {conversion_command(path)}")
 
 
+def check_origin(file: Path, metadata: Mapping[str, str], task: Mapping[str, Any]) -> None:
+    """Raises `ValueError` where a converted file says that it is of another network than a task's config names.
+
+    That is another classifier, or the other variant of one, whose leaves may all have the same shapes. A trunk may go
+    into a segmenter, and what a file does not say, as those of runs do not, is not held against it. Where it says that
+    its images were prepared otherwise than the task prepares its own, the log does too.
+    """
+    model = task["model"]
+    asked = {"model": model["name"], "variant": variant_of(model["name"], model)}
+    said = {name: metadata.get(name, value) for name, value in asked.items()}
+    other_classifier = {said["model"], asked["model"]} <= VARIANTS.keys() and said["model"] != asked["model"]
+    if other_classifier or said["variant"] != asked["variant"]:
+        raise ValueError(
+            f"{file} was converted from weights of {said['model']} ({said['variant']}) and the run's network is "
+            f"{asked['model']} ({asked['variant']}); name in init_from weights of that one, or that network in the "
+            "task's model"
+        )
+    published, chosen = _published_convention(metadata), task.get("preprocessing")
+    if published and chosen and not preprocessing.alike(model["name"], asked["variant"], published, chosen):
+        say(
+            f"{file}: the code published with these weights prepares images by {published!r}, and "
+            f"config.task.preprocessing is {chosen!r}; no error tells which serves them better, so report which it was"
+        )
+
+
 def weight_record(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Which pretrained weights a run starts from, for its provenance; None from scratch."""
     if not config["init_from"]:
         return None
     file = weight_file(config["init_from"])
     return {"path": str(file), "sha256": sha256(file)}
+
+
+def _published_convention(metadata: Mapping[str, str]) -> str | None:
+    """The convention of `preprocessing.prepare` that the manifest has of a converted file; None where it has none."""
+    try:
+        known = json.loads(metadata.get("preprocessing", "null"))
+    except ValueError:  # the word "unknown"
+        return None
+    convention = known.get("published_code") if isinstance(known, dict) else None
+    return convention if convention in preprocessing.CONVENTIONS else None
 
 
 def _state(
