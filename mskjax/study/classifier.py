@@ -12,18 +12,19 @@ from jax import Array
 from jaxtyping import Float, Float32, Int16
 
 from mskjax import convert, tasks
-from mskjax.files import read_json
+from mskjax.files import read_json, sha256
 from mskjax.training.start import weight_file
 from mskjax.types import Variables
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """The task of a run or of a cell of a study, its best weights and its config."""
+    """The task of a run or of a cell of a study, its best weights, its config, and the SHA-256 of the weights' file."""
 
     task: Any
     variables: Variables
     config: dict[str, Any]
+    weights_sha256: str
 
     @property
     def dataset(self) -> Path:
@@ -79,7 +80,8 @@ def load_classifier(run: str | Path) -> Classifier:
     if name != "classification":
         what = f"a run of the task {name}" if name else "no run"
         raise ValueError(f"{run} is {what}, which decides nothing about a case; name a run of classification")
-    variables, _ = convert.load_variables(weight_file(run))
+    weights = weight_file(run)
+    variables, _ = convert.load_variables(weights)
     if not (run / "DONE").is_file():
         logging.warning("%s has not finished; these are its best weights so far", run)
-    return Classifier(tasks.build(config["task"]), jax.device_put(variables), config)
+    return Classifier(tasks.build(config["task"]), jax.device_put(variables), config, sha256(weights))

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Real
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -21,6 +22,7 @@ from mskjax.study.overlays import COLOURS, body_box
 from mskjax.study.plates import STYLE
 
 Extent = tuple[float, float, float, float]
+DECISIONS = ("not sarcopenic", "sarcopenic")
 
 _PANEL_INCHES = 3.6
 _DOTS_PER_INCH = 150
@@ -45,9 +47,8 @@ def draw(
     height, width = image_hu[box].shape * spacing_mm
     extent = (0.0, width, height, 0.0)
     with matplotlib.rc_context(STYLE):
-        rows = (
-            0.85 * _PANEL_INCHES * height / width + 0.6
-        )  # a colour bar takes from the width, titles add to the height
+        # A colour bar takes from the width, titles add to the height.
+        rows = 0.85 * _PANEL_INCHES * height / width + 0.4 + 0.2 * len(title.splitlines())
         figure = Figure(figsize=(_PANEL_INCHES * (1 + len(maps)), rows), layout="constrained")
         panels = figure.subplots(1, 1 + len(maps), squeeze=False)[0]
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
@@ -64,6 +65,16 @@ def draw(
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return png.getvalue()
+
+
+def heading(row: Mapping[str, Any]) -> str:
+    """What stands above a case's picture, from one of its rows: label, decision and the class that the maps explain."""
+    label = "not known" if pd.isna(row["label"]) else DECISIONS[int(row["label"])]
+    decided = f"probability of sarcopenia {row['probability']:.3f}, threshold {row['threshold']:.3f}"
+    return (
+        f"{row['case_id']}, label: {label}\nDecision: {DECISIONS[row['decision']]} ({decided})\n"
+        f"The maps show what speaks for: {DECISIONS[row['explained']]}"
+    )
 
 
 def _colour(figure: Figure, axes: Axes, values: Float[np.ndarray, "h w"], extent: Extent, signed: bool) -> None:

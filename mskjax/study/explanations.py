@@ -2,16 +2,19 @@
 
     explanations.csv   one row a case and method, see `COLUMNS`
     001_CASE.png ...   the slice with its mask's outline, and each method's map over it
+    explanations.json  the SHA-256 of the weights that are explained, and the names of their pictures; written last
 
-Explained is the likelier class, so that a map shows what speaks for the decision. `share_inside` is the share of the
-map inside the mask, and `share_by_chance` that of an even map, the mask's area over the slice's. `rank_correlation` and
-`structural_similarity` compare the map with that of the same network with fresh weights in all layers: near 1, the map
-does not depend on what was learned.
+Explained is the class that was decided, unless one is asked for: sarcopenic from the threshold on that validation data
+chose, as the study and `launch.evaluate` decide. `share_inside` is the share of the map inside the mask, and
+`share_by_chance` that of an even map, the mask's area over the slice's. `rank_correlation` and `structural_similarity`
+compare the map with that of the same network with fresh weights in all layers: near 1, the map does not depend on what
+was learned.
 """
 
 import difflib
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pandas as pd
+from absl import logging
 from jax.tree_util import Partial
 from jaxtyping import Float32
 
@@ -26,11 +30,14 @@ from mskjax.data import batches
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.explain import attribution, grad_cam, lime
 from mskjax.explain.grad_cam import last_feature_map
-from mskjax.files import atomic_path, require_folder
-from mskjax.study.classifier import load_classifier, softmax
-from mskjax.study.evaluation_folder import file_name, write_table
-from mskjax.study.explanation_pictures import draw
+from mskjax.files import atomic_path, read_json, remove, require_folder, write_json
+from mskjax.measure.diagnosis import youden_threshold
+from mskjax.study import classification_evaluation
+from mskjax.study.classifier import Classifier, load_classifier, softmax
+from mskjax.study.evaluation_folder import file_name, is_own, write_table
+from mskjax.study.explanation_pictures import DECISIONS, draw, heading
 from mskjax.study.prediction import progress
+from mskjax.study.probability_judge import SCORES, read_probabilities
 from mskjax.types import Variables
 
 METHODS = ("grad_cam", "lime")
@@ -38,6 +45,8 @@ COLUMNS = (
     "case_id",
     "label",
     "probability",
+    "decision",
+    "threshold",
     "method",
     "layer",
     "explained",
@@ -46,57 +55,63 @@ COLUMNS = (
     "rank_correlation",
     "structural_similarity",
 )
-TABLE = "explanations.csv"
-DECISIONS = ("not sarcopenic", "sarcopenic")
+TABLE, RECORD = "explanations.csv", "explanations.json"
 _BATCH = 16
 _SEED = 0
 _CALIBRATING = 8  # images whose statistics a network with fresh weights takes
 
 
+@dataclass(frozen=True)
+class _Explained:
+    """Cases with their probability, the threshold that decides, the class explained of each, and the maps by method.
+
+    Maps are [m n s s]: those of the run's own weights, and then, where they are compared, those of fresh ones.
+    """
+
+    data: Dataset
+    probability: np.ndarray
+    threshold: float
+    target: np.ndarray
+    maps: dict[str, np.ndarray]
+    layer: str
+
+
 def explain(
     run: str | Path,
-    output: str | Path,
+    output: str | Path | None = None,
     cases: Sequence[str] = (),
     methods: Sequence[str] = METHODS,
     layer: str | None = None,
     samples: int = 1000,
     split: str = "test",
     dataset: str | Path | None = None,
+    target: int | None = None,
+    randomised: bool = True,
 ) -> pd.DataFrame:
     """Explains the decisions of a run's best weights in the folder `output`; the rows of its explanations.csv.
 
-    `cases` are case ids of the run's dataset, or else all of `split`; `layer` is Grad-CAM's, the network's last feature
-    map unless given; `samples` are LIME's perturbations. `dataset` is for one that has moved, or another. Shares are
-    NaN without a mask, similarities where a map is even. Raises `OSError` where run or dataset are missing, and
-    `ValueError` for a run of another task and for cases, methods or layers that are not there.
+    `output` is run/explanations unless given; what a former call left there is replaced. `cases` are case ids of the
+    run's dataset, or else all of `split`; `layer` is Grad-CAM's, the network's last feature map unless given; `samples`
+    are LIME's perturbations. `dataset` is for one that has moved, or another. `target` is the class explained, the
+    decided one unless given. Without `randomised` no map of fresh weights is made, and similarities are NaN; they are
+    NaN too where a map is even, as shares are without a mask. Raises `OSError` where run or dataset are missing, and
+    `ValueError` for a run of another task and for cases, methods, layers or classes that are not there.
     """
-    output = Path(output)
+    output = Path(output or Path(run) / "explanations")
     if unknown := [method for method in methods if method not in METHODS]:
         raise ValueError(f"method {unknown[0]!r} is unknown; choose of {', '.join(METHODS)}")
+    if target not in (None, *range(len(DECISIONS))):
+        raise ValueError(f"target is {target}; give 0 ({DECISIONS[0]}), 1 ({DECISIONS[1]}) or none for the decision")
     classifier = load_classifier(run)
-    data = _chosen(read_dataset(dataset or classifier.dataset), cases or classifier.own_cases(split), split)
+    source = Path(dataset or classifier.dataset)
+    data = read_dataset(source)
+    chosen = _chosen(data, cases or classifier.own_cases(split), split)
     if data.values != classifier.task.values:
         raise ValueError(f"the run takes {classifier.task.values} values and the dataset holds {data.values}")
     require_folder(output)
-    images = classifier.inputs(batches.fit(data.slices, classifier.image_size)["image_hu"])
-    layer = layer or last_feature_map(classifier.task.module, classifier.variables, images[:1])
-    answers = classifier.probabilities(images)
-    explained = answers.argmax(axis=1)
-    module, variables = classifier.task.module, classifier.variables
-    fresh = attribution.randomised(module, variables, images[:_CALIBRATING], jax.random.key(_SEED))
-    maps = {
-        name: _maps(name, module, (variables, fresh), images, explained, layer, samples)
-        for name in dict.fromkeys(methods)
-    }
-    rows = []
-    for i in range(len(images)):
-        own, attributed = zip(*_explained(data, i, answers[i], maps, layer), strict=True)
-        with atomic_path(output / f"{i + 1:03d}_{file_name(own[0]['case_id'])}.png") as written:
-            written.write_bytes(_picture(data, i, own, attributed, classifier.window))
-        rows.extend(own)
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"label": "Int64"})
-    write_table(output / TABLE, table)
-    return table
+    threshold = _threshold(Path(run), classifier, source, data)
+    found = _explained(classifier, chosen, threshold, target, tuple(dict.fromkeys(methods)), layer, samples, randomised)
+    return _write(output, found, classifier)
 
 
 def summary(table: pd.DataFrame) -> str:
@@ -109,8 +124,8 @@ def summary(table: pd.DataFrame) -> str:
         inside = f"{share:.0%} inside the mask (chance {chance:.0%})" if told else "no share inside a mask"
         if told < masked:
             inside += f", {masked - told} of {masked} maps are zero and left out"
-        alike = f"rank correlation {rank:.2f}, structural similarity {structure:.2f}"
-        lines.append(f"  {method}: {inside}; compared with fresh weights: {alike}")
+        alike = f"; compared with fresh weights: rank correlation {rank:.2f}, structural similarity {structure:.2f}"
+        lines.append(f"  {method}: {inside}{alike * bool(figures['rank_correlation'].count())}")
     return "\n".join(lines)
 
 
@@ -123,6 +138,45 @@ def _chosen(data: Dataset, cases: Sequence[str], split: str) -> Dataset:
     if not len(rows):
         raise ValueError(f"the dataset has no {split} cases; name some with --cases, or another --split")
     return data.select(rows)
+
+
+def _threshold(run: Path, classifier: Classifier, source: Path, data: Dataset) -> float:
+    """The threshold that decides: of a cell by the scores that the study goes by, of a run as when it is evaluated."""
+    if "cell" in classifier.config and (run / SCORES).is_file():
+        scores = read_probabilities(run).query("split == 'validation'")
+        found = youden_threshold(scores["label"].to_numpy(int), scores["probability"].to_numpy(float))
+        value, reason = found.value, found.reason
+    else:
+        none, own = np.zeros(0, np.int64), is_own(run, data.manifest["sha256"])
+        about = classification_evaluation._Evaluated(run, source, data, "validation", none, own)
+        told = classification_evaluation._threshold(about, classifier)
+        value, reason = told["value"], told["reason"]
+    if reason:
+        logging.warning("%s: no threshold can be chosen, as %s; %.1f decides", run, reason, value)
+    return value
+
+
+def _explained(
+    classifier: Classifier,
+    data: Dataset,
+    threshold: float,
+    target: int | None,
+    methods: Sequence[str],
+    layer: str | None,
+    samples: int,
+    randomised: bool,
+) -> _Explained:
+    images = classifier.inputs(batches.fit(data.slices, classifier.image_size)["image_hu"])
+    module, variables = classifier.task.module, classifier.variables
+    layer = layer or last_feature_map(module, variables, images[:1])
+    probability = classifier.probabilities(images)[:, 1].astype(float)
+    decided = (probability >= threshold).astype(np.int64)
+    targets = decided if target is None else np.full_like(decided, target)
+    weights = [variables]
+    if randomised:
+        weights.append(attribution.randomised(module, variables, images[:_CALIBRATING], jax.random.key(_SEED)))
+    maps = {name: _maps(name, module, weights, images, targets, layer, samples) for name in methods}
+    return _Explained(data, probability, threshold, targets, maps, layer)
 
 
 def _maps(
@@ -145,26 +199,45 @@ def _maps(
     return maps
 
 
-def _explained(
-    data: Dataset, i: int, probabilities: np.ndarray, maps: dict[str, np.ndarray], layer: str
-) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def _write(output: Path, found: _Explained, classifier: Classifier) -> pd.DataFrame:
+    """Writes the folder, replacing what a former call left in it and nothing else; the table."""
+    if (output / RECORD).is_file():
+        for name in read_json(output / RECORD)["pictures"]:
+            remove(output / Path(name).name)
+        remove(output / RECORD)
+    rows, pictures = [], []
+    for i in range(len(found.target)):
+        own, attributed = zip(*_rows(found, i), strict=True)
+        pictures.append(f"{i + 1:03d}_{file_name(own[0]['case_id'])}.png")
+        with atomic_path(output / pictures[-1]) as written:
+            written.write_bytes(_picture(found.data, i, own, attributed, classifier.window))
+        rows.extend(own)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"label": "Int64"})
+    write_table(output / TABLE, table)
+    write_json(output / RECORD, {"weights_sha256": classifier.weights_sha256, "pictures": pictures})
+    return table
+
+
+def _rows(found: _Explained, i: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """The rows of a case, each with its map on the slice's own grid."""
-    image_hu, mask, spacing_mm = data.slices.case(i)
+    image_hu, mask, spacing_mm = found.data.slices.case(i)
     inside = mask.astype(bool)
-    for method, squares in maps.items():
-        learned, fresh = squares[:, i]
+    for method, squares in found.maps.items():
+        learned, *fresh = squares[:, i]
         attributed = batches.unfit(learned, image_hu.shape, spacing_mm)
         row = {
-            "case_id": data.cases["case_id"].iloc[i],
-            "label": data.cases["sarcopenia"].iloc[i],
-            "probability": float(probabilities[1]),
+            "case_id": found.data.cases["case_id"].iloc[i],
+            "label": found.data.cases["sarcopenia"].iloc[i],
+            "probability": found.probability[i],
+            "decision": int(found.probability[i] >= found.threshold),
+            "threshold": found.threshold,
             "method": method,
-            "layer": layer if method == "grad_cam" else "",
-            "explained": int(probabilities.argmax()),
+            "layer": found.layer if method == "grad_cam" else "",
+            "explained": int(found.target[i]),
             "share_inside": attribution.share_inside(attributed, inside) if inside.any() else np.nan,
             "share_by_chance": float(inside.mean()) if inside.any() else np.nan,
-            "rank_correlation": attribution.rank_correlation(learned, fresh),
-            "structural_similarity": attribution.structural_similarity(learned, fresh),
+            "rank_correlation": attribution.rank_correlation(learned, fresh[0]) if fresh else np.nan,
+            "structural_similarity": attribution.structural_similarity(learned, fresh[0]) if fresh else np.nan,
         }
         yield row, attributed
 
@@ -172,9 +245,4 @@ def _explained(
 def _picture(data: Dataset, i: int, rows: Sequence[dict[str, Any]], maps: Sequence[np.ndarray], window: tuple) -> bytes:
     image_hu, mask, spacing_mm = data.slices.case(i)
     panels = {row["method"]: attributed for row, attributed in zip(rows, maps, strict=True)}
-    label, explained = rows[0]["label"], rows[0]["explained"]
-    title = (
-        f"{rows[0]['case_id']}, label: {'not known' if pd.isna(label) else DECISIONS[int(label)]}, probability of "
-        f"sarcopenia {rows[0]['probability']:.2f}; the maps show what speaks for: {DECISIONS[explained]}"
-    )
-    return draw(image_hu, spacing_mm, mask, panels, title, window)
+    return draw(image_hu, spacing_mm, mask, panels, heading(rows[0]), window)

@@ -109,8 +109,16 @@ def _lacking(study: dict[str, Any], trained: set[str]) -> dict[str, str]:
 
 
 def _explanations(workdir: Path, cells: Sequence[Cell]) -> dict[str, list[Path]]:
-    """The pictures of launch.explain in the folders of cells."""
-    found = {cell.name: sorted((workdir / "cells" / cell.name / "explanations").glob("*.png")) for cell in cells}
+    """The pictures of launch.explain in the folders of cells, where they explain the weights that lie there now."""
+    found: dict[str, list[Path]] = {}
+    for cell in cells:
+        folder = workdir / "cells" / cell.name
+        record, weights = folder / "explanations" / "explanations.json", folder / "best" / "variables.safetensors"
+        if not (record.is_file() and weights.is_file()):
+            continue
+        told = read_json(record)
+        if told["weights_sha256"] == sha256(weights):
+            found[cell.name] = [path for name in told["pictures"] if (path := record.parent / name).is_file()]
     return {name: paths for name, paths in found.items() if paths}
 
 

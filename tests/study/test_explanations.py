@@ -1,5 +1,8 @@
+import functools
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +15,13 @@ import small_study
 
 from configs.classification import get_config
 from mskjax import convert, models, tasks
-from mskjax.data.dataset import stack, write_dataset
+from mskjax.data.dataset import read_dataset, stack, write_dataset
 from mskjax.explain import grad_cam
 from mskjax.files import read_json, write_json
+from mskjax.study import sarcopenia_results
+from mskjax.study.explanation_pictures import heading
 from mskjax.study.explanations import COLUMNS, explain, summary
+from mskjax.study.sarcopenia import Cell
 
 SIDE = 40
 
@@ -50,11 +56,15 @@ def run(dataset, tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("run"), json.loads(chosen.to_json()))
 
 
-def write_run(folder: Path, config) -> Path:
+def write_run(folder: Path, config, probability=None) -> Path:
+    """A run of fresh weights, which gives each case the same `probability` of sarcopenia or, without one, any."""
     task = tasks.build(config["task"])
     params, model_state = task.init(jax.random.key(0), {"image_hu": jax.ShapeDtypeStruct((1, SIDE, SIDE), "int16")})
     # So that each class has something that speaks for it.
     params["fc"]["kernel"] = abs(params["fc"]["kernel"])
+    if probability:
+        params["fc"]["kernel"] *= 1e-4
+        params["fc"]["bias"] = np.log(np.array([1 - probability, probability], np.float32))
     convert.save_variables(folder / "best" / "variables.safetensors", {"params": params, **model_state}, {})
     write_json(folder / "config.json", config)
     (folder / "DONE").touch()
@@ -70,7 +80,12 @@ def explained(run, compilation_cache, tmp_path_factory):
 
 def test_there_is_a_picture_a_case_and_a_row_a_case_and_method(explained):
     output, table = explained
-    assert sorted(path.name for path in output.iterdir()) == ["001_p_1.png", "002_p_1.png", "explanations.csv"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "001_p_1.png",
+        "002_p_1.png",
+        "explanations.csv",
+        "explanations.json",
+    ]
     written = pd.read_csv(output / "explanations.csv")
     assert tuple(written.columns) == COLUMNS
     assert list(zip(table["case_id"], table["method"], table["layer"], strict=True)) == [
@@ -78,7 +93,9 @@ def test_there_is_a_picture_a_case_and_a_row_a_case_and_method(explained):
     ]
     assert written["label"].tolist()[0] == 1
     assert written["label"].isna().tolist() == [False, False, True, True]
-    assert ((written["probability"] > 0.5) == (written["explained"] == 1)).all()
+    assert (written["threshold"] == 0.5).all()  # without validation cases
+    assert ((written["probability"] >= 0.5) == (written["decision"] == 1)).all()
+    assert (written["explained"] == written["decision"]).all()
 
 
 def test_shares_and_similarities_are_known_where_they_can_be(explained):
@@ -110,6 +127,70 @@ def test_a_cell_of_a_study_has_a_split_of_its_own(run, tmp_path):
     assert explain(cell, tmp_path / "output", methods=["grad_cam"])["case_id"].tolist() == ["p2"]
 
 
+def cell_of(folder: Path, run: Path) -> Path:
+    """A cell of a study that gives 0.35 to all cases, whose validation cases choose the threshold 0.2."""
+    config = {**read_json(run / "config.json"), "cell": {"test_cases": ["p/1"], "validation_cases": ["a", "b"]}}
+    write_run(folder, config, probability=0.35)
+    # The test's row is sarcopenic at 0.05: with it, another threshold would be the best.
+    scores = "case_id,split,label,probability\na,validation,0,0.1\nb,validation,1,0.3\np/1,test,1,0.05\nc,test,0,0.3\n"
+    (folder / "scores.csv").write_text(scores)
+    return folder
+
+
+def test_the_class_explained_is_the_one_decided_at_the_threshold_of_validation(run, tmp_path):
+    cell = cell_of(tmp_path, run)
+    decided, not_sarcopenic, sarcopenic = (
+        explain(cell, methods=["grad_cam"], target=target, randomised=False).iloc[0] for target in (None, 0, 1)
+    )
+    for row in (decided, not_sarcopenic, sarcopenic):
+        assert row["probability"] == pytest.approx(0.35, abs=0.01)
+        assert row["threshold"] == pytest.approx(0.2, abs=1e-9)
+        assert row["decision"] == 1
+    assert [row["explained"] for row in (decided, not_sarcopenic, sarcopenic)] == [1, 0, 1]
+    assert decided["share_inside"] == sarcopenic["share_inside"] != not_sarcopenic["share_inside"]
+    assert heading(decided.to_dict()) == (
+        "p/1, label: sarcopenic\nDecision: sarcopenic (probability of sarcopenia 0.350, threshold 0.200)\n"
+        "The maps show what speaks for: sarcopenic"
+    )
+
+
+def test_a_run_decides_as_it_is_evaluated(run, dataset, tmp_path):
+    own = read_dataset(dataset)
+    found = []
+    for labels in ([0, 1, None], [1, 0, None]):  # of which one order is that of the probabilities
+        cases = own.cases.drop(columns=["sarcopenia", "split"])
+        cases = cases.assign(sarcopenia=labels, split=["validation", "validation", "test"])
+        write_dataset(tmp_path / "dataset", own.slices, cases, {})
+        write_json(tmp_path / "config.json", {**read_json(run / "config.json"), "dataset": str(tmp_path / "dataset")})
+        shutil.copytree(run / "best", tmp_path / "best", dirs_exist_ok=True)
+        table = explain(tmp_path, methods=["grad_cam"], split="validation", randomised=False)
+        found.append(table["threshold"].iloc[0])
+        assert (table["decision"] == (table["probability"] >= table["threshold"])).all()
+    assert sorted(found) == pytest.approx(sorted([0.5, table["probability"].mean()]))
+
+
+def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, tmp_path):
+    planned = Cell("resnet50", "freezeall", 0, (), ("a", "b"), ("p/1",))
+    cell = cell_of(tmp_path / "cells" / planned.name, run)
+    folder = cell / "explanations"
+    explain(cell, cases=["p_1", "p2"], methods=["grad_cam"], randomised=False)
+    (folder / "mine.png").touch()
+    table = explain(cell, methods=["grad_cam"], randomised=False)
+    names = ["001_p_1.png", "explanations.csv", "explanations.json", "mine.png"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    weights = (cell / "best" / "variables.safetensors").read_bytes()
+    told = {"weights_sha256": hashlib.sha256(weights).hexdigest(), "pictures": ["001_p_1.png"]}
+    assert read_json(folder / "explanations.json") == told
+    # Without fresh weights nothing is compared.
+    assert pd.read_csv(folder / "explanations.csv")[list(COLUMNS[-2:])].isna().all(axis=None)
+    assert "fresh" not in summary(table)
+    # The report of a study shows them, but for those of other weights.
+    shown = functools.partial(sarcopenia_results._explanations, tmp_path, [planned])
+    assert shown() == {planned.name: [folder / "001_p_1.png"]}
+    (cell / "best" / "variables.safetensors").write_bytes(weights + b" ")
+    assert shown() == {}
+
+
 def test_the_layers_of_the_examples_are_in_the_networks_that_they_are_of():
     launcher = Path(__file__).parents[2] / "launch" / "explain.py"
     network, image = models.build("densenet121", num_classes=2), jax.ShapeDtypeStruct((1, 224, 224, 3), "float32")
@@ -127,6 +208,7 @@ def test_the_layers_of_the_examples_are_in_the_networks_that_they_are_of():
         ({"cases": ["p3"]}, "case 'p3' is not in the dataset; near ids are p2"),
         ({"methods": ["saliency"]}, "method 'saliency' is unknown; choose of grad_cam, lime"),
         ({"layer": "layer5"}, "layer 'layer5' is unknown; near names are layer"),
+        ({"target": 2}, r"target is 2; give 0 \(not sarcopenic\), 1 \(sarcopenic\) or none"),
         ({"split": "validation"}, "the dataset has no validation cases"),
     ],
 )
