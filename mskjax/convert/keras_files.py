@@ -81,6 +81,8 @@ def _tree(file: h5py.File) -> Iterator[tuple[str, Any]]:
 
 def _numbered(file: h5py.File) -> Iterator[tuple[str, Any]]:
     """(layer/weight, dataset) of Keras 3's `.weights.h5`."""
+    if "vars" in set(file) and (not isinstance(own := _at(file, "vars"), h5py.Group) or len(own)):
+        raise Refused("holds weights of the model itself in 'vars', outside its layers, as no network here has")
     layers = _at(file, "layers")
     for name in layers:
         group = _at(layers, name)

@@ -143,7 +143,15 @@ def add_arrays(file, group, count, name):
         variables[str(index)] = np.ones(3, np.float32)
 
 
+def put(file, path, value):
+    file.pop(path, None)
+    file[path] = value
+
+
 NUMBERED_TROUBLES = {
+    "holds weights of the model itself in 'vars'": lambda file: put(file, "vars/0", np.ones(3, np.float32)),
+    "holds weights of the model itself in": lambda file: put(file, "vars", np.ones(3, np.float32)),
+    "has a link in place of 'vars'": lambda file: put(file, "vars", h5py.SoftLink("/layers/conv2d/vars")),
     "does not name the layer of '/layers/conv2d/vars'": lambda file: file["layers/conv2d/vars"].attrs.clear(),
     "nests other layers in 'functional'": lambda file: file.create_group("layers/functional/layers"),
     "holds 'dense_9' with 3 weights": lambda file: add_arrays(file, "dense_9", 3, "dense_9"),
