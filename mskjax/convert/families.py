@@ -19,7 +19,7 @@ RULES: Mapping[str, Mapping[str, RulesFor]] = {
         "densenet121": densenet.keras_rules,
         "inception_v3": inception_v3.keras_rules,
         "inception_resnet_v2": inception_resnet_v2.keras_rules,
-        "keras_resnet50": keras_resnet.keras_rules,
+        "keras_resnet50": keras_resnet.rules,
     },
     TORCHVISION: {
         "resnet50": torchvision.rules,

@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict
 from mskjax import models
 from mskjax.convert.families import RULES, RulesFor, check, variant_of
 from mskjax.convert.keras_files import is_hdf5, read_keras
+from mskjax.convert.keras_resnet import is_port
 from mskjax.convert.options import HEADS, Network, describe, disagreements, present_heads
 from mskjax.convert.radimagenet import torchvision_names
 from mskjax.convert.rules import Rule, apply_rules, rename
@@ -40,12 +41,12 @@ class Source:
 def load_weights(path: str | Path, model: str, **options: Any) -> Variables:
     """The variables of `models.build(model, **options)`, filled strictly from a weight file.
 
-    The file is torch's `.pth` or `.pt` in either form, with torchvision's names or RadImageNet's, Keras's `.h5` or
-    `.weights.h5`, or safetensors under torchvision's names or mskjax's own; `variant` has to be that of the file. Every
-    tensor must have its place and every leaf its tensor. A head that the file has and the network lacks is left out,
-    and the log says so: the auxiliary head of COCO files by default, any head with `num_classes=None`. Raises
-    `ValueError` where options and file disagree, naming the options that fit, or with a diff of all mismatches, and
-    `OSError` where the file cannot be read.
+    The file is torch's `.pth` or `.pt` in either form, with torchvision's names or RadImageNet's (of Keras's ResNet50
+    its port to torch as well), Keras's `.h5` or `.weights.h5`, or safetensors under torchvision's names or mskjax's
+    own; `variant` has to be that of the file. Every tensor must have its place and every leaf its tensor. A head that
+    the file has and the network lacks is left out, and the log says so: the auxiliary head of COCO files by default,
+    any head with `num_classes=None`. Raises `ValueError` where options and file disagree, naming the options that fit,
+    or with a diff of all mismatches, and `OSError` where the file cannot be read.
     """
     module = models.build(model, **options)
     source = read_source(path)
@@ -74,8 +75,14 @@ def read_source(path: str | Path) -> Source:
         return Source(read_keras(path), KERAS)
     if _is_safetensors(path):
         tensors, metadata = read_safetensors(path)
-        return Source(tensors, OWN if holds_variables(tensors) else TORCHVISION, metadata)
-    return Source(_read_state_dict(path), TORCHVISION)
+        return Source(tensors, OWN if holds_variables(tensors) else _form(tensors), metadata)
+    tensors = _read_state_dict(path)
+    return Source(tensors, _form(tensors))
+
+
+def _form(names: Collection[str]) -> str:
+    """Whose network a state_dict is of; Keras's ResNet50 has been ported to torch under torchvision's names."""
+    return KERAS if is_port(names) else TORCHVISION
 
 
 def _read_state_dict(path: str | Path) -> dict[str, np.ndarray]:

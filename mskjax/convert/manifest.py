@@ -1,7 +1,7 @@
 """What is known of published weight files: third_party_weights/manifest.json, read and checked."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ class Entry:
 
     `url` and `sha256` are None where they are not known; `sha256_prefix` is what the file's own name says. `options`
     are those of `models.build` that fit all of the file; `model` and `rules` are None where it cannot be converted yet.
+    `other_files` are further names under which the same weights go about.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Entry:
     licence: str
     preprocessing: Mapping[str, Any]
     how_to_obtain: str
+    other_files: Sequence[str] = ()
 
     @property
     def known_digits(self) -> str:
@@ -112,11 +114,12 @@ def recognise_by_name(entries: Mapping[str, Entry], file: str, model: str, varia
     """
     unhashed = [entry for entry in entries.values() if not entry.known_digits and entry.model == model]
     fitting = [entry for entry in unhashed if entry.options.get("variant", variant) == variant]
-    return next((entry for entry in fitting if _spelled_alike(entry.file, file)), None)
+    spelled = _spelling(file)
+    return next((entry for entry in fitting if spelled in map(_spelling, (entry.file, *entry.other_files))), None)
 
 
-def _spelled_alike(*names: str) -> bool:
-    return len({name.lower().replace("-", "_") for name in names}) == 1
+def _spelling(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def _check(path: Path, entry: Entry) -> None:

@@ -86,6 +86,15 @@ def test_every_radimagenet_file_has_a_network_and_its_conventions():
     [
         ("RadImageNet-IRV2_notop.h5", "inception_resnet_v2", "keras", "radimagenet_keras_inceptionresnetv2"),
         ("RadImageNet-IRV2-notop.h5", "inception_resnet_v2", "keras", "radimagenet_keras_inceptionresnetv2"),
+        (
+            "RadImageNet-InceptionV3-224-512-081421_notop.h5",
+            "inception_v3",
+            "keras",
+            "radimagenet_keras_inceptionv3",
+        ),
+        ("RadImageNet-InceptionV3-224-512-081421_notop.h5", "inception_v3", "torchvision", None),
+        ("RadImageNet-ResNet50_notop.pth", "keras_resnet50", "keras", "radimagenet_keras_resnet50"),
+        ("RadImageNet-ResNet50_notop.pth", "resnet50", "torchvision", None),
         ("DenseNet121.pt", "densenet121", "torchvision", "radimagenet_torch_densenet121"),
         ("DenseNet121.pt", "densenet121", "keras", None),
         ("DenseNet121.pt", "resnet50", "torchvision", None),
