@@ -65,6 +65,19 @@ def warn(table: pd.DataFrame, planned: Sequence[str], all_given: bool, shown: st
     }
     if empty := [f"{name} ({why})" for name, why in whys.items() if name not in set(table["split"])]:
         logging.warning("%s has no case of split %s; then run again", shown, ", ".join(empty))
+    if one_sided := [name for name, labels in _labels(table).items() if len(labels) == 1]:
+        told = ", ".join(one_sided)
+        logging.warning("labels of split %s are all alike, so that no AUC can be told of it; give cases a split", told)
+
+
+def _labels(table: pd.DataFrame) -> dict[str, set[int]]:
+    """The labels of each split, where the dataset has both."""
+    found: dict[str, set[int]] = {}
+    labels = list(table["sarcopenia"]) if "sarcopenia" in table else [pd.NA] * len(table)
+    for split, label in zip(table["split"], labels, strict=True):
+        if not pd.isna(label):
+            found.setdefault(str(split), set()).add(int(label))
+    return found if len(set().union(*found.values())) > 1 else {}
 
 
 def counted(count: int, noun: str) -> str:

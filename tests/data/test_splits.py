@@ -63,6 +63,18 @@ def test_patients_in_several_splits_are_counted(caplog):
     assert caplog.messages[1:] == ["2 patients are in several splits as given, such as p1"]
 
 
+def test_splits_of_one_class_are_told(caplog):
+    table = cases_table(("A", "p1", "train"), ("B", "p2", "train"), ("C", "p3", "validation"), ("D", "p4", "test"))
+    every = ["train", "validation", "test"]
+    splits.warn(table.assign(sarcopenia=pd.array([0, 1, 0, pd.NA], "Int64")), every, False, "out")
+    assert caplog.messages == [
+        "labels of split validation are all alike, so that no AUC can be told of it; give cases a split"
+    ]
+    splits.warn(table.assign(sarcopenia=pd.array([0, 0, 0, pd.NA], "Int64")), every, False, "out")
+    splits.warn(table, every, False, "out")
+    assert len(caplog.messages) == 1
+
+
 def test_empty_splits_are_told_with_why(caplog):
     table = cases_table(("A", "p1", "test"))
     splits.warn(table, ["test"], False, "out")
