@@ -73,10 +73,9 @@ def warn(table: pd.DataFrame, planned: Sequence[str], all_given: bool, shown: st
 def _labels(table: pd.DataFrame) -> dict[str, set[int]]:
     """The labels of each split, where the dataset has both."""
     found: dict[str, set[int]] = {}
-    labels = list(table["sarcopenia"]) if "sarcopenia" in table else [pd.NA] * len(table)
-    for split, label in zip(table["split"], labels, strict=True):
-        if not pd.isna(label):
-            found.setdefault(str(split), set()).add(int(label))
+    known = table[table["sarcopenia"].notna()] if "sarcopenia" in table else table.iloc[:0].assign(sarcopenia=0)
+    for split, label in zip(known["split"], known["sarcopenia"], strict=True):
+        found.setdefault(str(split), set()).add(int(label))
     return found if len(set().union(*found.values())) > 1 else {}
 
 

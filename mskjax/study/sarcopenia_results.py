@@ -128,7 +128,7 @@ def _explain_command(workdir: Path, tables: dict[str, pd.DataFrame]) -> str:
     shown = dict(pairs(tables["table_2"]))[best]["shown_shuffle"].iloc[0]
     folder = workdir / "cells" / f"{best[0]}_{best[1]}_shuffle{shown}"
     kept = (folder / "best").is_dir()
-    return f"python -m launch.explain --run={folder} --output={folder / 'explanations'}" if kept else ""
+    return f"python -m launch.explain --run={folder}" if kept else ""
 
 
 def _made_from(study: dict[str, Any], scores: pd.DataFrame, explained: dict[str, list[Path]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The results of a classification study from its folder: files, report, what is unfinished, what is refused."""
 
+import hashlib
 import html
 import json
 import re
@@ -146,10 +147,13 @@ def test_explanations_are_shown_or_the_command_that_makes_them(copy):
     best = copy / "cells" / "densenet121_unfreezeall_shuffle0"
     assert "The study has kept no weights" in words(evaluate_study(copy))
     (best / "best").mkdir()
+    (best / "best" / "variables.safetensors").write_bytes(b"weights")
     (copy / "evaluation" / "summary.json").unlink()
     assert f"python -m launch.explain --run={best} --output={best / 'explanations'}" in words(evaluate_study(copy))
     (best / "explanations").mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(best / "explanations" / "001_s3_0.png")
+    record = {"weights_sha256": hashlib.sha256(b"weights").hexdigest(), "pictures": ["001_s3_0.png"]}
+    (best / "explanations" / "explanations.json").write_text(json.dumps(record))
     text = words(evaluate_study(copy))  # although the scores are the same
     assert f"{best.name}: 001_s3_0" in text and "launch.explain" not in text
 
