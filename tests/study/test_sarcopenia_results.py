@@ -149,7 +149,7 @@ def test_explanations_are_shown_or_the_command_that_makes_them(copy):
     (best / "best").mkdir()
     (best / "best" / "variables.safetensors").write_bytes(b"weights")
     (copy / "evaluation" / "summary.json").unlink()
-    assert f"python -m launch.explain --run={best} --output={best / 'explanations'}" in words(evaluate_study(copy))
+    assert f"python -m launch.explain --run={best}" in words(evaluate_study(copy))
     (best / "explanations").mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(best / "explanations" / "001_s3_0.png")
     record = {"weights_sha256": hashlib.sha256(b"weights").hexdigest(), "pictures": ["001_s3_0.png"]}
