@@ -123,7 +123,7 @@ def _disk(
 ) -> str:
     of_cells = [(memories[name], len(cells)) for name, (_, cells) in runs.items() if cells]
     count, largest = sum(number for _, number in of_cells), max(own.state for own, _ in of_cells)
-    test = dataset.rows("test")
+    test = dataset.rows("test") if kind_of(study).masks else dataset.rows("test")[:0]
     pixels = int(dataset.slices.shape[test].astype(np.int64).prod(axis=1).sum())
     best = sum(number * own.weights for own, number in of_cells)
     parts = {
@@ -133,7 +133,7 @@ def _disk(
         # One more than are kept, while it is being written.
         f"checkpoints of {counted(devices, 'running cell')}": (KEPT + 1) * devices * largest,
     }
-    rows = [*parts.items(), ("together", sum(parts.values()))]
+    rows = [*((label, number) for label, number in parts.items() if number), ("together", sum(parts.values()))]
     return f"Disk, with config.keep={study['keep']}\n{table([[label, size(number)] for label, number in rows])}"
 
 

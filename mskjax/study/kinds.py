@@ -58,10 +58,12 @@ class Kind:
     `plan` gives the cells, `run_config` the run of each; `check` raises `ValueError` or `OSError` where a dataset does
     not serve, of which `learned` is what networks may learn from. `missing` names the entries of `axis` whose weights
     are not there, with the command that adds each. `free` are the fields that may change when a study goes on,
-    `factors` the numbers whose product the cells are, `notes` what a report must say of the cohort.
+    `factors` the numbers whose product the cells are, `notes` what a report must say of the cohort. `masks` tells
+    whether cells keep masks of the test slices.
     """
 
     axis: str
+    masks: bool
     free: tuple[str, ...]
     checked: Callable[[Config], dict[str, Any]]
     check: Callable[[Mapping[str, Any], Dataset], None]
@@ -80,6 +82,7 @@ class Kind:
 KINDS = {
     "data_efficiency": Kind(
         axis="inits",
+        masks=True,
         free=data_efficiency.FREE,
         checked=data_efficiency.checked,
         check=data_efficiency.check,
@@ -96,6 +99,7 @@ KINDS = {
     ),
     "sarcopenia_classification": Kind(
         axis="networks",
+        masks=False,
         free=sarcopenia.FREE,
         checked=sarcopenia.checked,
         check=sarcopenia.check,

@@ -153,6 +153,8 @@ def test_the_account_has_a_line_for_each_network_and_policy(bright):
     assert told.startswith("4 cells: 1 network x 2 policies x 2 shuffles\n")
     assert "folders: cells/keras_resnet50_{freezeall,unfreezeall}_{shuffle0,shuffle1}\n" in told
     assert "\nkeras_resnet50 unfreezeall " in told.partition("Memory")[2]
+    assert "best weights of 4 cells" in told
+    assert "masks of" not in told
 
 
 def test_datasets_that_do_not_serve(bright, tmp_path):

@@ -1,0 +1,53 @@
+"""What --dry_run measures, and that it writes nothing."""
+
+import re
+
+import pytest
+from small_study import config
+
+from mskjax.data.dataset import read_dataset
+from mskjax.study import dry_run, memory
+from mskjax.study.estimates import Measured, networks
+from mskjax.study.sweep import prepare
+from mskjax.training import sharding
+from mskjax.training.run import load
+from mskjax.training.step import Steps
+
+
+def test_every_network_is_measured_and_nothing_is_written(squares, tmp_path, monkeypatch):
+    """The weights of ImageNet are not there: what starts from them has no part in the account."""
+    asked = []
+
+    def measure(run, arrays):
+        asked.append(run["task"]["name"])
+        return Measured("a clock", step_s=float(len(asked)), validation_s=0.0)
+
+    monkeypatch.setattr(dry_run, "measure", measure)
+    monkeypatch.setattr(memory, "by_xla", lambda run, slices: 1)
+    study = config(squares, inits=("random", "jigsaw", "classification"), missing_weights="skip", devices=1)
+    told = dry_run.dry_run(study, tmp_path / "study")
+    assert asked == ["segmentation", "jigsaw"]
+    assert told.startswith("8 cells: 2 initialisations x 2 sizes x 2 folds x 1 draw x 1 seed")
+    # 8 cells of 4 epochs of one step of 1 s; a pretext of one epoch on 7 of 8 slices, one by one, of 2 s each.
+    assert re.search(r"\ncells, if none stops before epoch 4 +32 s\n", told)
+    assert re.search(r"\npretexts, if none stops before epoch 4 +14 s\n", told)
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(("enough_s", "taken"), [(60.0, 1 + dry_run.TAKEN), (0.0, 2)])
+def test_steps_are_taken_until_it_is_enough(squares, tmp_path, monkeypatch, enough_s, taken):
+    """One that compiles, and then a few, but no second one where one takes long."""
+    steps, batches = [], []
+
+    def train(states, *others):
+        steps.append(others)
+        return states, {}
+
+    monkeypatch.setattr(dry_run, "ENOUGH_S", enough_s)
+    monkeypatch.setattr(dry_run, "compile_steps", lambda *_: Steps(train, lambda *own: batches.append(own), train))
+    study, _, cells = prepare(config(squares, inits=("random",)), tmp_path)
+    arrays = load(read_dataset(squares), study["image_size"], sharding.make_lanes(1, 1))
+    ((run, _),) = networks(study, cells).values()
+    found = dry_run.measure(run, arrays)
+    assert (len(steps), len(batches)) == (taken, taken)
+    assert found.device == "cpu"
