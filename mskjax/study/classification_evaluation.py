@@ -62,7 +62,7 @@ def evaluate(
     require_folder(output)
     data, classifier = read_dataset(source), load_classifier(workdir)
     what = _Evaluated(workdir, source, data, split, _rows(data, split, classifier if own else None), own)
-    cases, chosen = _cases(what, classifier), _threshold(what, classifier)
+    cases, chosen = _cases(what, classifier), decision_threshold(workdir, source, data, own, classifier)
     cases["decision"] = (cases["probability"] >= chosen["value"]).astype(int)
     _write(output, what, cases, chosen, made_from)
     return output
@@ -117,11 +117,17 @@ def _probability(data: Dataset, rows: np.ndarray, source: Path, classifier: Clas
     return probability
 
 
-def _threshold(what: _Evaluated, classifier: Classifier) -> dict[str, Any]:
-    """The threshold that decides and where it comes from."""
-    source, data = what.source, what.data
-    if not what.own:
-        source = evaluation_folder.dataset_of(what.workdir)
+def decision_threshold(
+    workdir: Path, source: Path, data: Dataset | None, own: bool, classifier: Classifier
+) -> dict[str, Any]:
+    """The threshold from which on a run decides for sarcopenic, and where it comes from: Youden's on validation cases.
+
+    These are the labelled ones of the run's own dataset: of `data`, read from `source`, where it is the run's `own`,
+    else of the one that its config names. The keys are `value`, 0.5 where none can be chosen, `youden`, then None,
+    `reason`, why none can be, `cases` and `origin`, a sentence.
+    """
+    if not own:
+        source = evaluation_folder.dataset_of(workdir)
         data = read_dataset(source) if (source / "dataset.json").is_file() else None
     rows = _rows(data, "validation", classifier) if data else np.zeros(0, int)
     if data and len(rows := rows[data.cases["sarcopenia"].iloc[rows].notna().to_numpy()]):

@@ -147,9 +147,8 @@ def _threshold(run: Path, classifier: Classifier, source: Path, data: Dataset) -
         found = youden_threshold(scores["label"].to_numpy(int), scores["probability"].to_numpy(float))
         value, reason = found.value, found.reason
     else:
-        none, own = np.zeros(0, np.int64), is_own(run, data.manifest["sha256"])
-        about = classification_evaluation._Evaluated(run, source, data, "validation", none, own)
-        told = classification_evaluation._threshold(about, classifier)
+        own = is_own(run, data.manifest["sha256"])
+        told = classification_evaluation.decision_threshold(run, source, data, own, classifier)
         value, reason = told["value"], told["reason"]
     if reason:
         logging.warning("%s: no threshold can be chosen, as %s; %.1f decides", run, reason, value)
