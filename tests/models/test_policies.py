@@ -1,7 +1,9 @@
 """Which parameters and statistics a policy leaves as they are, told from the traced training step of each network."""
 
 import functools
+import json
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,9 @@ TOP = {
     },
 }
 NAMES = sorted(TOP)
+GOLDEN = Path(__file__).parents[1] / "golden" / "keras"
+# Of each release all layers of each base model, in the order of its `layers`.
+LAYOUTS = {generation: json.loads((GOLDEN / f"layouts_keras{generation}.json").read_text()) for generation in (2, 3)}
 
 
 @functools.cache
@@ -88,6 +93,19 @@ def test_networks_that_share_a_trunk_share_its_last_layers(name):
     module = models.build(name)
     paths = [path for _, path in policies.top_layers(module) if path]
     assert paths == [f"backbone/layer4_2/{kind}{number}" for number in (1, 2, 3) for kind in ("conv", "bn")]
+
+
+@pytest.mark.parametrize("generation", LAYOUTS)
+@pytest.mark.parametrize("name", LAYOUTS[3])
+def test_the_ten_layers_stand_in_the_order_of_both_releases_of_keras(name, generation):
+    layout = LAYOUTS[generation][name]
+
+    def from_0(layer):  # Keras's automatic numbers go on from the model before
+        numbered = re.fullmatch(r"(activation|batch_normalization)_(\d+)", layer)
+        return f"{numbered[1]}_{int(numbered[2]) - layout['first']}" if numbered else layer
+
+    expected = [(from_0(layer), bool(weights)) for layer, _, weights in layout["layers"][-10:]]
+    assert [(layer, bool(path)) for layer, path in policies.top_layers(models.build(name))] == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
