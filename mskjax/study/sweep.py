@@ -9,6 +9,7 @@ trains are left to it. One compiled step serves all cells of a task, each of the
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,18 @@ from mskjax.training.loop import Interrupted, fit
 from mskjax.training.run import check, load, train_run
 from mskjax.training.step import compile_steps
 
+Configs = Mapping[str, dict[str, Any]]  # of runs, by the name of their cell
 WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all trainings of a study share: its config, its dataset, its folder, and whether a signal asks to stop."""
+
+    study: Mapping[str, Any]
+    dataset: Dataset
+    workdir: Path
+    caught: signals.Caught
 
 
 def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str, str]:
@@ -56,12 +68,16 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     failed = {cell.name: why for cell in mine if (why := read_failure(workdir / "cells" / cell.name))}
     mine = [cell for cell in mine if cell.name not in failed]
     logging.info("%d cells, of which %d are to be trained here", len(cells), len(mine))
+    if done and (kept := read_json(workdir / "config.json")["keep"]) != study["keep"]:
+        asked = study["keep"]
+        logging.warning("the cells that are done keep %s; what keep=%s asks for is of those to come", kept, asked)
     record(workdir, study, dataset)
     if mine:
         with SweepProgress(mine, study["epochs"]) as progress, signals.caught() as caught:
+            work = Work(study, dataset, workdir, caught)
             for name in share.of(kind.pretexts(study)):
-                train_pretext(study, name, dataset, workdir, caught)
-            _train(study, dataset, mine, configs, workdir, progress, caught)
+                train_pretext(work, name)
+            _train(work, mine, configs, progress)
         failed |= progress.failed
     return failed
 
@@ -98,10 +114,10 @@ def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
     provenance.record(workdir, study, origin, None, step=int((workdir / "config.json").is_file()))
 
 
-def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir: Path, caught: signals.Caught) -> None:
+def train_pretext(work: Work, name: str) -> None:
     """Trains a pretext, on all devices, or waits until another process has."""
-    kind = kind_of(study)
-    config, folder = kind.pretext_config(study, name), workdir / PRETEXTS / name
+    study, dataset, kind = work.study, work.dataset, kind_of(work.study)
+    config, folder = kind.pretext_config(study, name), work.workdir / PRETEXTS / name
     if is_done(folder, config):
         return
     logging.info("pretext %s", name)
@@ -115,46 +131,31 @@ def train_pretext(study: Mapping[str, Any], name: str, dataset: Dataset, workdir
         except BlockingIOError:
             logging.info("pretext %s is being trained by another process, which is waited for", name)
             time.sleep(WAIT_S)
-            if caught.signum:
-                raise Interrupted(caught.signum, []) from None
+            if work.caught.signum:
+                raise Interrupted(work.caught.signum, []) from None
 
 
-def _train(
-    study: Mapping[str, Any],
-    dataset: Dataset,
-    cells: Sequence[Cell],
-    configs: Mapping[str, dict[str, Any]],
-    workdir: Path,
-    progress: SweepProgress,
-    caught: signals.Caught,
-) -> None:
+def _train(work: Work, cells: Sequence[Cell], configs: Configs, progress: SweepProgress) -> None:
     """Trains cells: first those that can start, then those whose pretext another process may still be training."""
 
     def run(chosen: Sequence[Cell]) -> None:
         for task in dict.fromkeys(_task(configs[cell.name]) for cell in chosen):
             alike = [cell for cell in chosen if _task(configs[cell.name]) == task]
-            _train_alike(study, dataset, alike, configs, workdir, progress, caught)
+            _train_alike(work, alike, configs, progress)
 
-    ready = [cell for cell in cells if _has_start(configs[cell.name], workdir)]
+    ready = [cell for cell in cells if _has_start(configs[cell.name], work.workdir)]
     run(ready)
     waiting = [cell for cell in cells if cell not in ready]
     for name in dict.fromkeys(_pretext(configs[cell.name]) for cell in waiting):
-        train_pretext(study, name, dataset, workdir, caught)
+        train_pretext(work, name)
     run(waiting)
 
 
-def _train_alike(
-    study: Mapping[str, Any],
-    dataset: Dataset,
-    cells: Sequence[Cell],
-    configs: Mapping[str, dict[str, Any]],
-    workdir: Path,
-    progress: SweepProgress,
-    caught: signals.Caught,
-) -> None:
+def _train_alike(work: Work, cells: Sequence[Cell], configs: Configs, progress: SweepProgress) -> None:
     """Trains cells of one task, which share one compiled step and one compiled evaluation."""
-    kind, size = kind_of(study), study["batch_size"]
-    learned, mesh = kind.learned(dataset), sharding.make_lanes(study["devices"], len(cells))
+    study, dataset, kind = work.study, work.dataset, kind_of(work.study)
+    size, learned = study["batch_size"], kind.learned(dataset)
+    mesh = sharding.make_lanes(study["devices"], len(cells))
     task, optimizer = tasks.build(configs[cells[0].name]["task"]), optim.adam()
     arrays, steps = load(learned, study["image_size"], mesh), compile_steps(task, optimizer, mesh)
     judge = kind.judge(dataset, task, study["image_size"], size)
@@ -163,11 +164,11 @@ def _train_alike(
 
     def run(cell: Cell) -> CellRun:
         rows = choose(_rows(learned, cell.train_cases), _rows(learned, cell.validation_cases), size, batches)
-        folder, config = workdir / "cells" / cell.name, configs[cell.name]
+        folder, config = work.workdir / "cells" / cell.name, configs[cell.name]
         hooks = {"judge": judge, "keep": study["keep"], "progress": progress}
-        return CellRun(folder, config, origin, rows, task, optimizer, base=workdir, **hooks)
+        return CellRun(folder, config, origin, rows, task, optimizer, base=work.workdir, **hooks)
 
-    fit(steps, arrays, _entered(map(run, cells)), mesh, caught)
+    fit(steps, arrays, _entered(map(run, cells)), mesh, work.caught)
 
 
 def _is_done(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> bool:

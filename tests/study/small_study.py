@@ -87,7 +87,7 @@ def config(squares: Path, /, **fields):
 def train_pretexts(study, workdir: Path) -> Path:
     plain, dataset, _ = sweep.prepare(study, workdir)
     for name in pretexts(plain):
-        sweep.train_pretext(plain, name, dataset, workdir, Caught())
+        sweep.train_pretext(sweep.Work(plain, dataset, workdir, Caught()), name)
     return workdir
 
 

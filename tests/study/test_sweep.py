@@ -167,7 +167,7 @@ def test_a_signal_ends_the_wait_for_a_pretext(quick, squares, tmp_path):
         lock.held(tmp_path / "pretexts" / "jigsaw"),
         pytest.raises(Interrupted, match="stopped by SIGTERM; the same command goes on from there") as stop,
     ):
-        sweep.train_pretext(study, "jigsaw", dataset, tmp_path, caught)
+        sweep.train_pretext(sweep.Work(study, dataset, tmp_path, caught), "jigsaw")
     assert stop.value.status == 143
 
 
@@ -270,6 +270,13 @@ def test_what_may_change_in_a_study(quick, begun, squares, tmp_path):
     before = len(quick.trained)
     sweep.sweep(config(squares, inits=("jigsaw",), sizes=(2,)), begun)
     assert len(quick.trained) == before
+
+
+def test_that_cells_which_are_done_keep_what_they_keep_is_said(quick, begun, squares, caplog):
+    sweep.sweep(config(squares), begun)
+    assert "the cells that are done keep" not in caplog.text
+    sweep.sweep(config(squares, keep="predictions"), begun)
+    assert "the cells that are done keep weights; what keep=predictions asks for is of those to come" in caplog.text
 
 
 def test_a_cell_folder_of_another_config_is_refused_before_anything_is_trained(quick, begun, squares):
