@@ -170,7 +170,8 @@ def _splits(pairs: Sequence[Pair], good: dict[int, Case], shares: Shares) -> lis
     """The split of every pair. Those that failed take part, so that the others keep theirs once they are mended."""
     ids = [good[i].about["patient_id"] if i in good else f"failed {i}" for i in range(len(pairs))]
     patients = [pair.patient_id or patient for pair, patient in zip(pairs, ids, strict=True)]
-    return splits.assign(patients, [pair.about.get("split", "") for pair in pairs], **vars(shares))
+    given, labels = ([pair.about.get(name, "") for pair in pairs] for name in ("split", "sarcopenia"))
+    return splits.assign(patients, given, **vars(shares), labels=labels)
 
 
 def _table(pairs: Sequence[Pair], good: dict[int, Case], split: list[str]) -> pd.DataFrame:

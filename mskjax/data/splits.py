@@ -1,4 +1,7 @@
-"""Who trains, validates and tests: whole patients, in random order by a seed, unless the user says otherwise."""
+"""Who trains, validates and tests: whole patients, in random order by a seed, unless the user says otherwise.
+
+Where patients have labels, each split gets its share of each label.
+"""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -11,20 +14,31 @@ from mskjax.data.dataset import SPLITS
 
 
 def assign(
-    patients: Sequence[str], given: Sequence[str], validation_fraction: float, test_fraction: float, seed: int
+    patients: Sequence[str],
+    given: Sequence[str],
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    labels: Sequence[str] = (),
 ) -> list[str]:
     """The split of each case: the one given where not "", else that of its patient.
 
     Patients without a given split are shuffled by `seed` alone from the order of their first appearance, and the
-    fractions of their number, rounded and at least 1 unless the fraction is 0, test and validate. Adding or removing
-    patients shuffles anew: give splits to keep them. Raises `ValueError` where nobody would be left to train.
+    fractions of their number, rounded and at least 1 unless the fraction is 0, test and validate. `labels` has one for
+    each case, "" where it is not known, and each split takes of the patients of each label as many as `apportion` says;
+    without labels, or where all are alike, the first of the shuffled patients test and the next validate. Adding or
+    removing patients shuffles anew: give splits to keep them. Raises `ValueError` where nobody would be left to train.
     """
     check_fractions(validation_fraction, test_fraction)
     known: dict[str, set[str]] = {}
     for patient, split in zip(patients, given, strict=True):
         known.setdefault(patient, set()).update({split} - {""})
     open_ = [patient for patient, splits in known.items() if not splits]
-    drawn = _draw(open_, validation_fraction, test_fraction, seed, any(given))
+    label: dict[str, str] = {}
+    for patient, own in zip(patients, labels or [""] * len(patients), strict=True):
+        label[patient] = label.get(patient) or own
+    strata = [label[patient] for patient in open_]
+    drawn = _draw(open_, strata, validation_fraction, test_fraction, seed, any(given))
     # A case without a split joins the others of its patient, in the first of their splits where they are torn.
     of_patient = {patient: next((s for s in SPLITS if s in splits), "") for patient, splits in known.items()} | drawn
     return [split or of_patient[patient] for patient, split in zip(patients, given, strict=True)]
@@ -85,8 +99,26 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun if count == 1 else plural}"
 
 
+def apportion(total: int, counts: Sequence[int]) -> list[int]:
+    """How many of each stratum make up `total`, in proportion to their `counts`, by largest remainders.
+
+    Of equal remainders the smaller stratum's goes first, then the former's. `total` is at most the sum of the counts.
+    """
+    whole = sum(counts)
+    taken = [total * count // whole if whole else 0 for count in counts]
+    remainders = [total * count % whole if whole else 0 for count in counts]
+    for place in sorted(range(len(counts)), key=lambda i: (-remainders[i], counts[i]))[: total - sum(taken)]:
+        taken[place] += 1
+    return taken
+
+
 def _draw(
-    patients: list[str], validation_fraction: float, test_fraction: float, seed: int, others_given: bool
+    patients: list[str],
+    strata: list[str],
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    others_given: bool,
 ) -> dict[str, str]:
     if not patients:
         return {}
@@ -100,8 +132,14 @@ def _draw(
             f"{who} cannot be {counts[0]} to test, {counts[1]} to validate and at least 1 to train; {remedy}"
         )
     order = np.random.default_rng(seed).permutation(len(patients))
-    names = ["test"] * counts[0] + ["validation"] * counts[1] + ["train"] * (len(patients) - sum(counts))
-    return {patients[i]: name for i, name in zip(order, names, strict=True)}
+    left = {stratum: [patients[i] for i in order if strata[i] == stratum] for stratum in sorted(set(strata))}
+    drawn = dict.fromkeys(patients, "train")
+    for name, count in zip(("test", "validation"), counts, strict=True):
+        shares = apportion(count, [len(own) for own in left.values()])
+        for stratum, share in zip(left, shares, strict=True):
+            drawn |= dict.fromkeys(left[stratum][:share], name)
+            left[stratum] = left[stratum][share:]
+    return drawn
 
 
 def check_fractions(validation_fraction: float, test_fraction: float) -> None:

@@ -20,6 +20,40 @@ def test_whole_patients_go_to_one_split():
     assert drawn == splits.assign(renamed, [""] * 60, 0.2, 0.1, seed=4)
 
 
+def test_splits_without_labels_are_those_of_before():
+    """The first of the shuffled patients test, the next validate, as datasets made before labels have it."""
+    patients = [f"p{i}" for i in range(20)]
+    order = np.random.default_rng(7).permutation(20)
+    names = ["test"] * 3 + ["validation"] * 5 + ["train"] * 12
+    expected = [names[list(order).index(i)] for i in range(20)]
+    for labels in ((), [""] * 20, ["1"] * 20):
+        assert splits.assign(patients, [""] * 20, 0.25, 0.15, 7, labels) == expected
+
+
+def test_each_split_has_its_share_of_each_label():
+    """Of 79 patients, 18 of them sarcopenic, 16 test (3.6 sarcopenic) and 16 of the other 63 (14) validate (3.6)."""
+    patients, labels = [f"p{i}" for i in range(79)], ["1"] * 18 + ["0"] * 61
+    for seed in range(5):
+        drawn = splits.assign(patients, [""] * 79, 0.2, 0.2, seed, labels)
+        found = [(drawn.count(name), drawn[:18].count(name)) for name in ("train", "validation", "test")]
+        assert found == [(47, 10), (16, 4), (16, 4)]
+    # A slice without a label belongs to its patient's.
+    own = ["1", "", "", "1", "1", "", "0", "", "0", "", "0", ""]
+    some = splits.assign([*"aabbccddeeff"], [""] * 12, 0.3, 0.3, 0, own)
+    assert [(some[:6].count(name), some[6:].count(name)) for name in ("train", "validation", "test")] == [(2, 2)] * 3
+
+
+def test_apportioning_by_largest_remainders():
+    assert splits.apportion(3, [12, 6]) == [2, 1]
+    assert splits.apportion(13, [61, 18]) == [10, 3]
+    assert splits.apportion(4, [18, 2]) == [4, 0], "0.4 of a patient is none"
+    assert splits.apportion(1, [2, 2]) == [1, 0]
+    assert splits.apportion(2, [6, 2]) == [1, 1], "of equal remainders the rarer"
+    assert splits.apportion(0, [3, 0]) == [0, 0]
+    assert splits.apportion(3, [0, 3]) == [0, 3]
+    assert splits.apportion(0, []) == []
+
+
 def test_few_patients_still_test_and_validate():
     assert sorted(splits.assign(["a", "b", "c"], [""] * 3, 0.1, 0.1, 0)) == ["test", "train", "validation"]
     with pytest.raises(
