@@ -1,6 +1,6 @@
 """Each network of study B at full size takes one training step under each policy on CPU, and what has moved is checked.
 
-    python -m benchmarks.policies [--network=NAME ...] [--batch_size=2]
+    python -m benchmarks.policies [--network=NAME ...] [--batch_size=8]
 
 Prints one JSON line: of each network and policy the seconds of the step with its compilation, how many numbers learn,
 and whether just the parameters and running statistics that the policy names have moved ("as_named", to be true
@@ -32,7 +32,7 @@ LEARNING_RATE = 1e-3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", action="append", choices=classification.NETWORKS, help="all of study B's if none")
-    parser.add_argument("--batch_size", type=int, default=2)
+    parser.add_argument("--batch_size", type=int, default=8)
     flags = parser.parse_args()
     names = [(network, policy) for network in flags.network or NETWORKS for policy in policies.POLICIES]
     found = {f"{network} {policy}": take_step(network, policy, flags.batch_size) for network, policy in names}
