@@ -22,7 +22,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder for the pictures and the ta
 CASES = flags.DEFINE_list("cases", [], "Case ids of the dataset. [all of --split]")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "validation", "test"], "Which cases, where none are named.")
 METHOD = flags.DEFINE_list("method", ["grad_cam", "lime"], "One or both of grad_cam, lime.")
-LAYER = flags.DEFINE_string("layer", None, "Output or submodule for Grad-CAM. [the network's last feature map]")
+LAYER = flags.DEFINE_string("layer", None, "For Grad-CAM: Keras's name, or a submodule's path. [the last feature map]")
 SAMPLES = flags.DEFINE_integer("samples", 1000, "Perturbations of each image for LIME.", lower_bound=1)
 TARGET = flags.DEFINE_enum("target", "decision", ["decision", "0", "1"], "Class to explain: 1 is sarcopenic.")
 RANDOMISED = flags.DEFINE_boolean("randomised", True, "Whether to compare with maps of fresh weights.")

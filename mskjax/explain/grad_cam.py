@@ -2,7 +2,8 @@
 
 The network is traced once, and its jaxpr is cut where the layer's output is made: the part behind it is differentiated.
 So the network itself is not touched, and a layer may be any feature map, whether a submodule makes it or an operation
-between two of them, such as DenseNet's last ReLU or a concatenation in an Inception.
+between two of them to whose result the network gives a name by `jax.ad_checkpoint.checkpoint_name`, as those of
+`mskjax.models` do by the names of Keras's layers.
 """
 
 import difflib
@@ -38,10 +39,12 @@ def grad_cam(
     A map is zero everywhere where nothing in the layer speaks for the class, and NaN where the network's own numbers
     are. `image` [b, h, w, c] is what the module takes in evaluation; it returns logits [b, k], or a dict with such
     "logits", and these are differentiated, not probabilities. `target` is one class for all images or one for each [b].
-    `layer` names an output of that dict ("mixed10"), or else a submodule by its path ("backbone/layer4_2"), whose
-    output must be a feature map [b, h, w, c] on the way to the logits; a submodule inside a lifted transformation such
-    as `nn.remat` cannot be named. All images go through one compiled call, under an outer `jit` too; `batch_size`
-    images at a time where memory is short.
+    `layer` is a feature map [b, h, w, c] on the way to the logits: an output of that dict ("mixed10"), a submodule's by
+    its path ("backbone/layer4_2"), or else what the network names ("conv5_block16_1_relu"), in which order a name is
+    looked up. Where the network uses a name several times, they are numbered from 0 in the order of the forward pass,
+    as by Keras: "activation_93"; without a number it is the first. What is inside a lifted transformation such as
+    `nn.remat` cannot be named. All images go through one compiled call, under an outer `jit` too; `batch_size` images
+    at a time where memory is short.
 
     Raises `ValueError` for another layer, naming its nearest, for other shapes and for a class that is not there; a
     class that is only known under `jit` and is not there gives NaN.
@@ -100,8 +103,9 @@ def _in_batches(
 def _maps(
     module: nn.Module, layer: str, variables: Variables, image: Float[Array, "b h w c"], target: Array
 ) -> tuple[Float32[Array, "b h w"], Float[Array, "b k"]]:
-    forward = jax.make_jaxpr(functools.partial(_forward, module, layer))(variables, image)
-    head, tail = _split(forward, layer)
+    made: Made = {}
+    forward = jax.make_jaxpr(functools.partial(_forward, module, layer, made))(variables, image)
+    head, tail = _split(forward, _find(layer, forward.jaxpr, made), layer)
     activation, *others = eval_jaxpr(head, forward.consts, *jax.tree.leaves((variables, image)))
 
     def score(activation: Array) -> tuple[Array, Array]:
@@ -122,9 +126,11 @@ def _is_class(target: Array, logits: Array) -> Array:
     return (target >= 0) & (target < logits.shape[-1])
 
 
-def _forward(module: nn.Module, layer: str, variables: Variables, image: Array) -> tuple[Array, Array]:
-    """The layer's output and the logits."""
-    made: Made = {}
+def _forward(module: nn.Module, layer: str, made: Made, variables: Variables, image: Array) -> tuple[Any, Array]:
+    """The layer's output, None where no output of the network or of a submodule has its name, and the logits.
+
+    What the network and its submodules give is noted in `made`, a list as long as the submodule is applied often.
+    """
 
     def record(call: Any, args: Any, kwargs: Any, context: InterceptorContext) -> Any:
         output = call(*args, **kwargs)
@@ -137,13 +143,20 @@ def _forward(module: nn.Module, layer: str, variables: Variables, image: Array) 
     named = outputs if isinstance(outputs, Mapping) else {"logits": outputs}
     if getattr(named.get("logits"), "ndim", 0) != 2:
         raise ValueError(f"{type(module).__name__} gives no logits [b, k]; Grad-CAM is for classifiers with a head")
-    return _find(layer, {**made, **{name: [output] for name, output in named.items()}}), named["logits"]
+    made |= {name: [output] for name, output in named.items()}
+    found = made.get(layer, ())
+    return (found[0] if len(found) == 1 and _is_map(found[0]) else None), named["logits"]
 
 
-def _find(layer: str, made: Made) -> Array:
-    maps = [name for name, found in made.items() if getattr(found[0], "ndim", 0) == 4]
-    if layer in maps and len(made[layer]) == 1:
-        return made[layer][0]
+def _find(layer: str, jaxpr: Jaxpr, made: Made) -> Any:
+    """The variable of the layer's output: the first that the traced `_forward` returns, or one that bears its name."""
+    *returned, _ = jaxpr.outvars
+    if returned:
+        return returned[0]
+    marks = _marks(jaxpr)
+    if layer in marks and layer not in made:
+        return marks[layer]
+    maps = [*(name for name, found in made.items() if _is_map(found[0])), *marks]
     near = difflib.get_close_matches(layer, maps, n=6, cutoff=0.3) or maps[-6:]
     why = "is unknown"
     if layer in made:
@@ -151,13 +164,27 @@ def _find(layer: str, made: Made) -> Array:
     raise ValueError(f"layer {layer!r} {why}; near names are {', '.join(near)}")
 
 
-def _split(forward: ClosedJaxpr, layer: str) -> tuple[Jaxpr, Jaxpr]:
-    """`forward` up to where its first output is made, and from there on to its second.
+def _marks(jaxpr: Jaxpr) -> dict[str, Var]:
+    """The feature maps that the network names by `checkpoint_name`; those of a repeated name numbered from 0."""
+    found: dict[str, list[Var]] = {}
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "name" and _is_map(equation.outvars[0].aval):
+            found.setdefault(equation.params["name"], []).append(equation.outvars[0])
+    numbered = {f"{name}_{i}": each for name, own in found.items() if len(own) > 1 for i, each in enumerate(own)}
+    return {**{name: own[0] for name, own in found.items()}, **numbered}
 
-    The first part returns, and the second takes, that output and all else that the second needs.
+
+def _is_map(output: Any) -> bool:
+    return getattr(output, "ndim", 0) == 4
+
+
+def _split(forward: ClosedJaxpr, activation: Var, layer: str) -> tuple[Jaxpr, Jaxpr]:
+    """`forward` up to where the activation is made, and from there on to its last output, the logits.
+
+    The first part returns, and the second takes, the activation and all else that the second needs.
     """
     jaxpr = forward.jaxpr
-    activation, logits = jaxpr.outvars
+    logits = jaxpr.outvars[-1]
     count = next((i for i, equation in enumerate(jaxpr.eqns, 1) if activation in equation.outvars), 0)
     before, after = jaxpr.eqns[:count], jaxpr.eqns[count:]
     reached = {activation}

@@ -1,8 +1,9 @@
 """DenseNet classifiers, as Keras or torchvision builds them: all features of a stage are kept, each layer adds a few.
 
 The two differ in their BatchNorm alone (and in how kernels begin): Keras 3 has epsilon 1.001e-5 and momentum 0.99.
-Submodules carry the names of Keras 3's layers, `backbone/conv4_block7_2_conv`. Keras pads by zeros before its max-pool,
-which after a ReLU gives the same as torchvision's.
+Submodules carry the names of Keras 3's layers, `backbone/conv4_block7_2_conv`, and what they and the operations between
+them make can be found in a trace by such names too (`checkpoint_name`). Keras pads by zeros before its max-pool, which
+after a ReLU gives the same as torchvision's.
 """
 
 import functools
@@ -11,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -54,8 +56,8 @@ class Backbone(nn.Module):
         "relu", the last, is ReLU of the closing BatchNorm, torchvision's ReLU(norm5).
         """
         image = jnp.asarray(image, self.dtype)
-        image = self._conv("conv1_conv", 2 * self.width, image, size=7, stride=2)
-        outputs = {"pool1": max_pool(self._norm_relu("conv1_bn", image, train))}
+        stem = checkpoint_name(self._conv("conv1_conv", 2 * self.width, image, size=7, stride=2), "conv1_conv")
+        outputs = {"pool1": max_pool(self._norm_relu("conv1", stem, train))}
         image = outputs["pool1"]
         for stage, layers in enumerate(self.stage_sizes, start=2):
             if stage > 2:
@@ -63,31 +65,34 @@ class Backbone(nn.Module):
             for index in range(1, layers + 1):
                 image = self._dense_layer(f"conv{stage}_block{index}", image, train)
             outputs[f"conv{stage}_block{layers}_concat"] = image
-        outputs["relu"] = self._norm_relu("bn", image, train)
+        outputs["relu"] = self._norm_relu("", image, train)
         return outputs
 
     def _dense_layer(self, name: str, image: Array, train: bool) -> Array:
         """The image with `width` more channels: 1x1 to four times as many, then 3x3."""
-        added = self._norm_relu(f"{name}_0_bn", image, train)
-        added = self._conv(f"{name}_1_conv", 4 * self.width, added)
-        added = self._norm_relu(f"{name}_1_bn", added, train)
-        added = self._conv(f"{name}_2_conv", self.width, added, size=3)
-        return jnp.concatenate([image, added], axis=-1)
+        added = self._norm_relu(f"{name}_0", image, train)
+        added = checkpoint_name(self._conv(f"{name}_1_conv", 4 * self.width, added), f"{name}_1_conv")
+        added = self._norm_relu(f"{name}_1", added, train)
+        added = checkpoint_name(self._conv(f"{name}_2_conv", self.width, added, size=3), f"{name}_2_conv")
+        return checkpoint_name(jnp.concatenate([image, added], axis=-1), f"{name}_concat")
 
     def _transition(self, name: str, image: Array, train: bool) -> Array:
         """Half of the channels on a grid of half the size.
 
-        The source pools after the convolution, which is the same for a quarter of the work as it is 1x1.
+        The source pools after the convolution, which is the same for a quarter of the work as it is 1x1; so there is no
+        "pool2_conv" on the larger grid, and the convolution makes "pool2_pool".
         """
-        image = halved(self._norm_relu(f"{name}_bn", image, train))
-        return self._conv(f"{name}_conv", image.shape[-1] // 2, image)
+        image = halved(self._norm_relu(name, image, train))
+        return checkpoint_name(self._conv(f"{name}_conv", image.shape[-1] // 2, image), f"{name}_pool")
 
     def _conv(self, name: str, features: int, image: Array, size: int = 1, stride: int = 1) -> Array:
         kernel_init = KERNELS[self.variant]
         return Conv(features, size=size, stride=stride, kernel_init=kernel_init, dtype=self.dtype, name=name)(image)
 
     def _norm_relu(self, name: str, image: Array, train: bool) -> Array:
-        return nn.relu(NORMS[self.variant](dtype=self.dtype, name=name)(image, train=train))
+        norm, relu = (f"{name}_{kind}".removeprefix("_") for kind in ("bn", "relu"))
+        image = checkpoint_name(NORMS[self.variant](dtype=self.dtype, name=norm)(image, train=train), norm)
+        return checkpoint_name(nn.relu(image), relu)
 
 
 def halved(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:

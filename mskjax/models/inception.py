@@ -1,8 +1,9 @@
 """What the Inception networks share: units of convolution, BatchNorm and ReLU, and branches of such units as tables.
 
 A branch is read from left to right. Each of its steps is a `Unit`, "average" or "max" (3x3 pools at stride 1 and 2), or
-a tuple of units that see the same image and whose outputs are joined. Reading all tables of a network in order gives
-its convolutions in the order in which Keras numbers them.
+a `Fork` of units that see the same image and whose outputs are joined. Reading all tables of a network in order gives
+its convolutions, and so on, in the order in which Keras numbers them: the first thing that is found in a trace by the
+name "conv2d" (`checkpoint_name`) is Keras's "conv2d", the next "conv2d_1".
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 
 from mskjax.models.initial import glorot_uniform
@@ -30,7 +32,14 @@ class Unit(NamedTuple):
     padding: Padding = "same"
 
 
-Step = Unit | tuple[Unit, ...] | Literal["average", "max"]
+class Fork(NamedTuple):
+    """Units beside each other, and Keras's name of their joined outputs, without its number."""
+
+    joined: str
+    units: tuple[Unit, ...]
+
+
+Step = Unit | Fork | Literal["average", "max"]
 Branch = tuple[Step, ...]
 
 
@@ -51,10 +60,11 @@ class Form(NamedTuple):
 
 
 class ConvNorm(nn.Module):
-    """A unit: a convolution without bias ("conv"), BatchNorm ("bn") and ReLU."""
+    """A unit: a convolution without bias ("conv"), BatchNorm ("bn") and ReLU, with Keras's names of the three."""
 
     unit: Unit
     form: Form
+    layers: tuple[str, str, str] = ("conv2d", "batch_normalization", "activation")
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b _ _ _"]:
@@ -65,7 +75,9 @@ class ConvNorm(nn.Module):
         torchvisions = form.variant == "torchvision"
         momentum = 0.9 if torchvisions else 0.99
         norm = BatchNorm(EPSILON, momentum, use_scale=torchvisions, dtype=form.dtype, name="bn")
-        return nn.relu(norm(conv(image), train=train))
+        image = checkpoint_name(conv(image), self.layers[0])
+        image = checkpoint_name(norm(image, train=train), self.layers[1])
+        return checkpoint_name(nn.relu(image), self.layers[2])
 
 
 class Mixed(nn.Module):
@@ -89,17 +101,20 @@ def run_branch(branch: Branch, form: Form, image: Array, *, train: bool) -> Floa
     """The output of a branch whose units become submodules of the module that calls this."""
     for step in branch:
         if step == "average":
-            image = average_pool(image, count_padding=form.variant == "torchvision")
+            image = checkpoint_name(
+                average_pool(image, count_padding=form.variant == "torchvision"), "average_pooling2d"
+            )
         elif step == "max":
-            image = max_pool(image, padding="valid")
+            image = checkpoint_name(max_pool(image, padding="valid"), "max_pooling2d")
+        elif isinstance(step, Unit):
+            image = ConvNorm(step, form, name=step.name)(image, train=train)
         else:
-            units = (step,) if isinstance(step, Unit) else step
-            outputs = [ConvNorm(unit, form, name=unit.name)(image, train=train) for unit in units]
-            image = jnp.concatenate(outputs, axis=-1)
+            outputs = [ConvNorm(unit, form, name=unit.name)(image, train=train) for unit in step.units]
+            image = checkpoint_name(jnp.concatenate(outputs, axis=-1), step.joined)
     return image
 
 
 def unit_names(branches: tuple[Branch, ...]) -> Iterator[str]:
     """The names of all units, in the order in which Keras and torchvision make them."""
     for step in (step for branch in branches for step in branch if not isinstance(step, str)):
-        yield from (unit.name for unit in ((step,) if isinstance(step, Unit) else step))
+        yield from (unit.name for unit in ((step,) if isinstance(step, Unit) else step.units))

@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -113,11 +114,14 @@ class Residual(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
         """The block's output, after its ReLU where it has one."""
-        joined = join_branches(self.branches, self.form, image, train=train)
-        dtype = self.form.dtype
+        dtype, joined = self.form.dtype, join_branches(self.branches, self.form, image, train=train)
+        joined = checkpoint_name(joined, f"{self.name}_mixed")
         projection = Conv(image.shape[-1], use_bias=True, kernel_init=glorot_uniform, dtype=dtype, name="conv")(joined)
-        image = image + self.scale * projection
-        return nn.relu(image) if self.relu else image
+        projection = checkpoint_name(projection, f"{self.name}_conv")
+        # Keras 2 calls the sum by the block's name, Keras 3 by a number.
+        image = checkpoint_name(image + self.scale * projection, str(self.name))
+        image = checkpoint_name(image, "custom_scale_layer")
+        return checkpoint_name(nn.relu(image), f"{self.name}_ac") if self.relu else image
 
 
 class Backbone(nn.Module):
@@ -143,7 +147,8 @@ class Backbone(nn.Module):
                 block = Residual(residual_branches, 1.0 if last else scale, not last, self.form, name=name)
                 image = block(image, train=train)
             outputs[name if name == LAST_BLOCK else f"{name}_ac"] = image
-        outputs["conv_7b_ac"] = ConvNorm(CONV_7B, self.form, name=CONV_7B.name)(image, train=train)
+        conv_7b = ConvNorm(CONV_7B, self.form, ("conv_7b", "conv_7b_bn", "conv_7b_ac"), name=CONV_7B.name)
+        outputs["conv_7b_ac"] = conv_7b(image, train=train)
         return outputs
 
 

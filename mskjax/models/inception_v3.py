@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 from numpy import ndarray
 
-from mskjax.models.inception import PUBLISHED_WIDTH, Branch, Form, Mixed, Unit, run_branch, unit_names
+from mskjax.models.inception import PUBLISHED_WIDTH, Branch, Fork, Form, Mixed, Unit, run_branch, unit_names
 from mskjax.models.layers import Linear, parameter_dtype
 
 Images = Float[Array | ndarray, "b h w 3"]
@@ -75,11 +75,15 @@ MIXED_7A: tuple[Branch, ...] = (
 )
 MIXED_7: tuple[Branch, ...] = (
     (Unit("branch1x1", 320),),
-    (Unit("branch3x3_1", 384), (Unit("branch3x3_2a", 384, (1, 3)), Unit("branch3x3_2b", 384, (3, 1)))),
+    (
+        Unit("branch3x3_1", 384),
+        # Keras's "mixed9_0" in the first of these blocks, "mixed9_1" in the second.
+        Fork("mixed9", (Unit("branch3x3_2a", 384, (1, 3)), Unit("branch3x3_2b", 384, (3, 1)))),
+    ),
     (
         Unit("branch3x3dbl_1", 448),
         Unit("branch3x3dbl_2", 384, 3),
-        (Unit("branch3x3dbl_3a", 384, (1, 3)), Unit("branch3x3dbl_3b", 384, (3, 1))),
+        Fork("concatenate", (Unit("branch3x3dbl_3a", 384, (1, 3)), Unit("branch3x3dbl_3b", 384, (3, 1)))),
     ),
     ("average", Unit("branch_pool", 192)),
 )

@@ -2,7 +2,8 @@
 
 In the first block of a stage the stride is on the first 1x1 convolution ("v1", where torchvision's "v1.5" has it on the
 3x3). BatchNorm has epsilon 1.001e-5 and momentum 0.99. Submodules carry the names of Keras 3's layers,
-`backbone/conv3_block1_0_conv`. Keras pads by zeros before its max-pool, which after a ReLU gives the same as
+`backbone/conv3_block1_0_conv`, and what they and the operations between them make can be found in a trace by such
+names too (`checkpoint_name`). Keras pads by zeros before its max-pool, which after a ReLU gives the same as
 torchvision's.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -47,8 +49,8 @@ class Backbone(nn.Module):
     def __call__(self, image: Images, *, train: bool) -> dict[str, Float[Array, "b _ _ _"]]:
         """Outputs by Keras's names, of type `dtype`: "pool1_pool" and the end of each stage ("conv5_block3_out")."""
         image = jnp.asarray(image, self.dtype)
-        image = self._conv_norm("conv1", self.width, image, train, size=7, stride=2)
-        outputs = {"pool1_pool": max_pool(nn.relu(image))}
+        image = self._conv_norm_relu("conv1", self.width, image, train, size=7, stride=2)
+        outputs = {"pool1_pool": max_pool(image)}
         image = outputs["pool1_pool"]
         for stage, blocks in enumerate(self.stage_sizes, start=2):
             for index in range(1, blocks + 1):
@@ -60,16 +62,21 @@ class Backbone(nn.Module):
         """1x1, 3x3 and 1x1 convolutions beside a shortcut, which the first block of a stage convolves."""
         name, planes = f"conv{stage}_block{index}", self.width * 2 ** (stage - 2)
         stride = 2 if index == 1 and stage > 2 else 1
-        residual = nn.relu(self._conv_norm(f"{name}_1", planes, image, train, stride=stride))
-        residual = nn.relu(self._conv_norm(f"{name}_2", planes, residual, train, size=3))
+        residual = self._conv_norm_relu(f"{name}_1", planes, image, train, stride=stride)
+        residual = self._conv_norm_relu(f"{name}_2", planes, residual, train, size=3)
         residual = self._conv_norm(f"{name}_3", 4 * planes, residual, train)
         if index == 1:
             image = self._conv_norm(f"{name}_0", 4 * planes, image, train, stride=stride)
-        return nn.relu(image + residual)
+        image = checkpoint_name(image + residual, f"{name}_add")
+        return checkpoint_name(nn.relu(image), f"{name}_out")
+
+    def _conv_norm_relu(self, name: str, features: int, image: Array, train: bool, **window: int) -> Array:
+        return checkpoint_name(nn.relu(self._conv_norm(name, features, image, train, **window)), f"{name}_relu")
 
     def _conv_norm(
         self, name: str, features: int, image: Array, train: bool, *, size: int = 1, stride: int = 1
     ) -> Array:
+        conv, norm = f"{name}_conv", f"{name}_bn"
         image = Conv(
             features,
             size=size,
@@ -77,9 +84,11 @@ class Backbone(nn.Module):
             use_bias=True,
             kernel_init=glorot_uniform,
             dtype=self.dtype,
-            name=f"{name}_conv",
+            name=conv,
         )(image)
-        return BatchNorm(epsilon=EPSILON, momentum=MOMENTUM, dtype=self.dtype, name=f"{name}_bn")(image, train=train)
+        image = checkpoint_name(image, conv)
+        image = BatchNorm(epsilon=EPSILON, momentum=MOMENTUM, dtype=self.dtype, name=norm)(image, train=train)
+        return checkpoint_name(image, norm)
 
 
 class KerasResNet(nn.Module):

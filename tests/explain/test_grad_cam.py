@@ -1,17 +1,24 @@
+import functools
 import importlib
+import json
+import re
+from pathlib import Path
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.ad_checkpoint import checkpoint_name
 
 from mskjax import models
 from mskjax.explain import grad_cam
 from mskjax.explain.grad_cam import last_feature_map
+from mskjax.models import policies
 
 WEIGHT = np.array([[1.0, -2.0, 0.5], [-1.0, 3.0, -0.25]], np.float32).T
-_in_batches = importlib.import_module("mskjax.explain.grad_cam")._in_batches
+private = importlib.import_module("mskjax.explain.grad_cam")
+_in_batches = private._in_batches
 
 
 class Pooled(nn.Module):
@@ -30,6 +37,16 @@ class Nested(nn.Module):
     @nn.compact
     def __call__(self, image):
         return {"logits": Pooled(name="backbone")(image)["logits"]}
+
+
+class Marked(nn.Module):
+    """A convolution whose outputs and their ReLU bear one name, before a mean and a linear layer."""
+
+    @nn.compact
+    def __call__(self, image):
+        image = checkpoint_name(nn.Conv(3, (3, 3), strides=2, name="conv")(image), "place")
+        image = checkpoint_name(nn.relu(image), "place")
+        return {"logits": nn.Dense(2, name="fc")(image.mean((1, 2)))}
 
 
 class Twice(nn.Module):
@@ -84,6 +101,99 @@ def test_a_submodule_is_named_by_its_path(pooled):
     np.testing.assert_array_equal(
         grad_cam(Nested(), nested, image, 1, "backbone/conv"), grad_cam(module, variables, image, 1, "conv")
     )
+
+
+def test_a_place_between_submodules_is_found_by_the_name_the_network_gives_it(pooled):
+    """And by its number, from 0, where several have the name."""
+    module, variables, image = pooled
+    marked = {"params": {name: variables["params"][name] for name in ("conv", "fc")}}
+    for layer, same in (("place", "before"), ("place_0", "conv"), ("place_1", "maps")):
+        maps = grad_cam(Marked(), marked, image, 1, layer)
+        np.testing.assert_allclose(maps, grad_cam(module, variables, image, 1, same), atol=1e-6)
+    with pytest.raises(ValueError, match="layer 'place_2' is unknown; near names are place_1, place_0, place"):
+        grad_cam(Marked(), marked, image, 1, "place_2")
+
+
+def small(name, **options):
+    """A small network, its variables, images, what its submodules make of them, and its head's weights of class 1."""
+    module = models.build(name, num_classes=2, **options)
+    image = np.random.default_rng(0).normal(size=(2, 128, 128, 3)).astype(np.float32)
+    variables = models.init(module, jax.random.key(0), image)
+    variables["params"]["fc"]["kernel"] = abs(variables["params"]["fc"]["kernel"])  # so that no map is zero
+    _, made = jax.jit(functools.partial(module.apply, capture_intermediates=True))(variables, image)
+    made = {
+        "/".join(entry.key for entry in path[:-2]): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(made)
+    }
+    return module, variables, image, made, np.asarray(variables["params"]["fc"]["kernel"])[:, 1]
+
+
+def from_gradient(activation, gradient, image):
+    """Equations 1 and 2 of Selvaraju et al. 2017."""
+    weight = np.broadcast_to(gradient, activation.shape).mean((1, 2))
+    return np.stack(
+        [class_activation_map(*pair, image.shape[1:3]) for pair in zip(np.asarray(activation), weight, strict=True)]
+    )
+
+
+@pytest.mark.parametrize("name", ["keras_resnet50", "resnet50"])
+def test_before_a_resnets_last_relu_only_what_passes_it_has_a_slope(name):
+    module, variables, image, made, weight = small(name, stage_sizes=(1, 1, 1, 1), width=8)
+    block = "intermediates/backbone/" + ("conv5_block1_{}_bn" if name == "keras_resnet50" else "layer4_0/{}")
+    parts = (3, 0) if name == "keras_resnet50" else ("bn3", "downsample_bn")
+    added = sum(made[block.format(part)] for part in parts)
+    expected = from_gradient(added, np.where(added > 0, weight, 0), image)
+    np.testing.assert_allclose(grad_cam(module, variables, image, 1, "conv5_block1_add"), expected, atol=1e-5)
+
+
+def test_the_last_concatenation_of_a_densenet_is_behind_its_last_norm():
+    module, variables, image, made, weight = small("densenet121", stage_sizes=(1, 1, 1, 1), width=8)
+    normed = np.asarray(made["intermediates/backbone/bn"])
+    # Of fresh BatchNorm in evaluation: mean 0, variance and scale 1.
+    joined = normed * np.sqrt(1 + 1.001e-5)
+    expected = from_gradient(joined, np.where(normed > 0, weight, 0), image)
+    np.testing.assert_allclose(grad_cam(module, variables, image, 1, "conv5_block1_concat"), expected, atol=1e-5)
+
+
+def test_a_part_of_inception_v3s_last_block_is_found_by_keras_number():
+    module, variables, image, made, weight = small("inception_v3", width=4)
+    (joined,) = (leaf for path, leaf in made.items() if path.endswith("Mixed_7c"))
+    first, last = 320 * 4 // 32, (320 + 768) * 4 // 32  # the second branch's channels
+    expected = from_gradient(joined[..., first:last], weight[first:last], image)
+    np.testing.assert_allclose(grad_cam(module, variables, image, 1, "mixed9_1"), expected, atol=1e-5)
+
+
+KERAS = json.loads((Path(__file__).parents[1] / "golden/keras/layouts_keras3.json").read_text())
+NUMBERED = re.compile(
+    "(conv2d|batch_normalization|activation|(?:max|average)_pooling2d|concatenate|custom_scale_layer)(?:_([0-9]+))?"
+)
+
+
+def keras_channels(name):
+    """Keras's layers, numbers counted from 0, with their channels where their weights tell them."""
+    layers = [(layer, weights) for layer, _, weights in KERAS[name]["layers"]]
+    lowest = {}
+    for found in filter(None, (NUMBERED.fullmatch(layer) for layer, _ in layers)):
+        lowest[found[1]] = min(lowest.get(found[1], 1000), int(found[2] or 0))
+    for layer, weights in layers:
+        if found := NUMBERED.fullmatch(layer):
+            number = int(found[2] or 0) - lowest[found[1]]
+            layer = f"{found[1]}_{number}" if number else found[1]
+        yield layer, [shape[-1] for shape in weights.values()][:1]
+
+
+@pytest.mark.parametrize("name", [*KERAS, "resnet50"])
+def test_every_layer_that_keras_names_is_found(name):
+    """But for inputs, padding, and the convolutions of DenseNet's transitions, before which this one pools."""
+    module = models.build(name, num_classes=2)
+    made, variables, image = {}, models.abstract(module), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    forward = jax.make_jaxpr(functools.partial(private._forward, module, "", made))(variables, image)
+    found = {**private._marks(forward.jaxpr), **{layer: given[0] for layer, given in made.items()}}
+    channels = dict(keras_channels("keras_resnet50" if name == "resnet50" else name))
+    for layer in channels.keys() & found:
+        assert channels[layer] in ([], [found[layer].aval.shape[-1]]), layer
+    missing = channels.keys() - found
+    assert all(re.fullmatch(r"input_layer.*|zero_padding2d.*|.*_pad|pool[234]_conv", layer) for layer in missing)
+    assert {layer for layer, _ in policies.top_layers(module)} <= found.keys()
 
 
 def test_logits_and_not_probabilities_are_differentiated(pooled):

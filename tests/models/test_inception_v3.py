@@ -11,7 +11,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from mskjax import models
-from mskjax.models.inception import ConvNorm, Form, Mixed, Unit, run_branch
+from mskjax.models.inception import ConvNorm, Fork, Form, Mixed, Unit, run_branch
 from mskjax.models.inception_v3 import TOP_LAYERS, unit_paths
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "keras"
@@ -131,7 +131,7 @@ def test_branches_are_joined_in_their_order():
         "params": {name: {"conv": {"kernel": k}, "bn": {"bias": np.zeros(k.shape[-1])}} for name, k in kernels.items()},
         "batch_stats": {name: {"bn": {"mean": np.zeros(n), "var": np.ones(n)}} for name, n in (("two", 2), ("one", 1))},
     }
-    mixed = Mixed((("max", (Unit("two", 64), Unit("one", 32))), ("max",)), Form(width=1))
+    mixed = Mixed((("max", Fork("joined", (Unit("two", 64), Unit("one", 32)))), ("max",)), Form(width=1))
     outputs = mixed.apply(variables, jnp.asarray(image), train=False)
     greatest = image.max((1, 2), keepdims=True)
     units = np.concatenate([greatest @ kernel[0, 0] for kernel in kernels.values()], -1) / np.sqrt(1 + 1e-3)
