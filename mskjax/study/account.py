@@ -29,22 +29,20 @@ def account(
     dataset: Dataset,
     measured: Mapping[str, Measured] | None = None,
     devices: int = 1,
-    xla: bool = False,
 ) -> str:
     """The account as text, a paragraph each for cells, networks, memory, disk and time, and the notes on the cohort.
 
-    `devices` train side by side. `measured` is of every one of `networks`; without it no time is told. `xla` adds XLA's
-    own account of the compiled training step of cells, which takes minutes at full size on a CPU.
+    `devices` train side by side. `measured` is of every one of `networks`; without it no time is told, and no account
+    of the compiled step's memory.
     """
     study, slices, kind = plain(config), len(dataset.slices), kind_of(config)
     runs = networks(study, cells)
     memories = {name: memory.of_run(run, slices) for name, (run, _) in runs.items()}
-    by_xla = {name: memory.by_xla(run, slices) for name, (run, own) in runs.items() if own} if xla else {}
     of_pretexts = tuple(map(len, kind.pretext_split(dataset.cases, study))) if kind.pretexts(study) else ()
     paragraphs = [
         _cells(kind.factors(study), cells, works(study, cells)),
         _networks(runs, memories, of_pretexts),
-        _memory(runs, memories, by_xla),
+        _memory(runs, memories, measured),
         _disk(study, runs, dataset, memories, devices),
         _time(study, runs, of_pretexts, measured, devices),
         "\n".join(f"Note: {note}" for note in kind.notes(dataset.cases, study)),
@@ -105,12 +103,12 @@ def _networks(runs: Networks, memories: Mapping[str, Memory], of_pretexts: tuple
     return f"Networks{told}\n{table(rows)}"
 
 
-def _memory(runs: Networks, memories: Mapping[str, Memory], by_xla: Mapping[str, int]) -> str:
+def _memory(runs: Networks, memories: Mapping[str, Memory], measured: Mapping[str, Measured] | None) -> str:
     parts = ("state", "gradients", "activations", "examples", "total")
-    rows = [["", "computing in", *parts, *(["XLA's account"] if by_xla else [])]]
+    rows = [["", "computing in", *parts, *(["XLA's account"] if measured else [])]]
     for name, own in memories.items():
         dtype = runs[name][0]["task"]["model"].get("dtype", "float32")
-        told = [size(by_xla[name]) if name in by_xla else ""] if by_xla else []
+        told = [size(measured[name].xla_bytes)] if measured else []
         rows.append([name, dtype, *(size(getattr(own, part)) for part in parts), *told])
     return (
         "Memory of a device, estimated; the state is weights, best weights and Adam's moments, "

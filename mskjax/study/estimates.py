@@ -16,11 +16,15 @@ Networks = dict[str, tuple[dict[str, Any], list[Cell]]]
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of one training step and of one validation batch of a run on one device, once compiled."""
+    """Seconds of one training step and of one validation batch of a run on one device, once compiled.
+
+    `xla_bytes` is the step's memory by XLA's account.
+    """
 
     device: str
     step_s: float
     validation_s: float
+    xla_bytes: int
 
 
 @dataclass(frozen=True)

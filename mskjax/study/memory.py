@@ -84,7 +84,12 @@ def by_xla(run: Mapping[str, Any], slices: int) -> int:
     rate = jax.ShapeDtypeStruct((1,), jax.dtypes.canonicalize_dtype(float))
     indices, active = jax.ShapeDtypeStruct((1, batch_size), np.int32), jax.ShapeDtypeStruct((1,), bool)
     step: Any = compile_steps(task, optim.adam(), mesh).train
-    account = step.lower(states, _examples(slices, size), indices, rate, active).compile().memory_analysis()
+    return compiled_bytes(step.lower(states, _examples(slices, size), indices, rate, active).compile())
+
+
+def compiled_bytes(compiled: jax.stages.Compiled) -> int:
+    """The bytes that a compiled function needs on its device, by XLA's account, as `by_xla` says."""
+    account: Any = compiled.memory_analysis()
     return (
         account.argument_size_in_bytes
         + account.output_size_in_bytes

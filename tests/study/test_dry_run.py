@@ -6,7 +6,7 @@ import pytest
 from small_study import config
 
 from mskjax.data.dataset import read_dataset
-from mskjax.study import dry_run, memory
+from mskjax.study import dry_run
 from mskjax.study.estimates import Measured, networks
 from mskjax.study.sweep import prepare
 from mskjax.training import sharding
@@ -20,10 +20,9 @@ def test_every_network_is_measured_and_nothing_is_written(squares, tmp_path, mon
 
     def measure(run, arrays):
         asked.append(run["task"]["name"])
-        return Measured("a clock", step_s=float(len(asked)), validation_s=0.0)
+        return Measured("a clock", step_s=float(len(asked)), validation_s=0.0, xla_bytes=0)
 
     monkeypatch.setattr(dry_run, "measure", measure)
-    monkeypatch.setattr(memory, "by_xla", lambda run, slices: 1)
     study = config(squares, inits=("random", "jigsaw", "classification"), missing_weights="skip", devices=1)
     told = dry_run.dry_run(study, tmp_path / "study")
     assert asked == ["segmentation", "jigsaw"]
@@ -36,18 +35,27 @@ def test_every_network_is_measured_and_nothing_is_written(squares, tmp_path, mon
 
 @pytest.mark.parametrize(("enough_s", "taken"), [(60.0, 1 + dry_run.TAKEN), (0.0, 2)])
 def test_steps_are_taken_until_it_is_enough(squares, tmp_path, monkeypatch, enough_s, taken):
-    """One that compiles, and then a few, but no second one where one takes long."""
-    steps, batches = [], []
+    """One to warm up, and then a few, but no second one where one takes long; all by the one compiled step."""
+    made, steps, batches = [], [], []
 
-    def train(states, *others):
-        steps.append(others)
-        return states, {}
+    class Train:
+        def lower(self, *arguments):
+            made.append(arguments)
+            return self
+
+        def compile(self):
+            return self
+
+        def __call__(self, states, *others):
+            steps.append(others)
+            return states, {}
 
     monkeypatch.setattr(dry_run, "ENOUGH_S", enough_s)
-    monkeypatch.setattr(dry_run, "compile_steps", lambda *_: Steps(train, lambda *own: batches.append(own), train))
+    monkeypatch.setattr(dry_run, "compiled_bytes", lambda compiled: len(made))
+    monkeypatch.setattr(dry_run, "compile_steps", lambda *_: Steps(Train(), lambda *own: batches.append(own), len))
     study, _, cells = prepare(config(squares, inits=("random",)), tmp_path)
     arrays = load(read_dataset(squares), study["image_size"], sharding.make_lanes(1, 1))
     ((run, _),) = networks(study, cells).values()
     found = dry_run.measure(run, arrays)
     assert (len(steps), len(batches)) == (taken, taken)
-    assert found.device == "cpu"
+    assert (found.device, found.xla_bytes) == ("cpu", 1)
