@@ -107,7 +107,8 @@ def task(network: str, variant: str, policy: str, values: str = "hu", smoke: boo
         "window_hu": 425.0,  # study B: [-175, 250], to 0..255
         "level_hu": 37.5,
         "resize": 75 if smoke else 224,  # pixels of the network's input; the inceptions take 75 at least
-        "class_weights": (1.0, 1.0),  # of the loss of healthy and sarcopenic; cases / (2 cases of the class) balances
+        # Of the loss of healthy and sarcopenic; balanced is cases / (2 cases of the class) of the training cases.
+        "class_weights": (1.0, 1.0),
         "policy": policy,
         "augmentation": dict(AUGMENTATION),
     }

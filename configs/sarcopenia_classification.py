@@ -58,6 +58,7 @@ def get_config(text: str | None = None) -> ConfigDict:
             "shuffles": 10,  # each of all patients
             "validation_fraction": 12 / 79,  # of the patients of each class, rounded
             "test_fraction": 13 / 79,
+            "stratify": "label",  # or "label_and_sex", which shares out patients by sex too
             "image_size": 224,
             "task": _common(chosen.values, bool(scale)),
             "models": {name: _model(name, pretrained, bool(scale)) for name in NETWORKS},

@@ -16,14 +16,14 @@ from mskjax.data.dataset import AIR_HU, Slices
 _TIE = 1e-6
 
 
-def fit(slices: Slices, size: int) -> dict[str, np.ndarray]:
+def fit(slices: Slices, size: int, limits_hu: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
     """All slices on `size` x `size` square pixels: image_hu int16, mask uint8, both [n, S, S], and spacing_mm [n, 2].
 
-    HU are interpolated bilinearly, averaged where the slice shrinks; masks take the nearest pixel. Around the slice lie
-    -1024 HU and 0.
+    HU are cut to `limits_hu` first, where there are any, and interpolated bilinearly, averaged where the slice shrinks;
+    masks take the nearest pixel. Around the slice lie -1024 HU and 0.
     """
     cases = [slices.case(i) for i in range(len(slices))]
-    images = [fit_image(image_hu, spacing_mm, size) for image_hu, _, spacing_mm in cases]
+    images = [fit_image(_cut(image_hu, limits_hu), spacing_mm, size) for image_hu, _, spacing_mm in cases]
     masks = [fit_mask(mask, spacing_mm, size) for _, mask, spacing_mm in cases]
     pitch_mm = [_longest_mm(mask.shape, spacing_mm) / size for _, mask, spacing_mm in cases]
     return {
@@ -91,6 +91,10 @@ def _order(seed: int, count: int, number: int) -> Int32[np.ndarray, "{count}"]:
     order = np.random.default_rng((seed, number)).permutation(count).astype(np.int32)
     order.flags.writeable = False
     return order
+
+
+def _cut(image_hu: np.ndarray, limits_hu: tuple[float, float] | None) -> np.ndarray:
+    return image_hu if limits_hu is None else np.rint(np.clip(image_hu, *limits_hu)).astype(np.int16)
 
 
 def _longest_mm(shape: tuple[int, ...], spacing_mm: Float[np.ndarray, "2"]) -> float:

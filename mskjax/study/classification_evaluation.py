@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-from mskjax.data import batches
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import atomic_path, read_json, remove, require_folder, write_json
 from mskjax.measure.diagnosis import Threshold, youden_threshold
@@ -24,7 +23,7 @@ from mskjax.study.classifier import Classifier, load_classifier
 
 OUTPUTS = ("cases.csv", f"{diagnosis_plate.NAME}.png", "report.html", "summary.json")
 # To be raised when a figure or the report changes, so that former evaluations are made anew.
-_EDITION = 1
+_EDITION = 2
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ def _probability(data: Dataset, rows: np.ndarray, source: Path, classifier: Clas
     """The probability of sarcopenia of some cases."""
     if data.values != classifier.task.values:
         raise ValueError(f"{source} holds {data.values} values; the run has learned from {classifier.task.values}")
-    squares = batches.fit(data.slices.select(rows), classifier.image_size)["image_hu"]
-    probability = classifier.probabilities(classifier.inputs(squares))[:, 1].astype(float)
+    images = classifier.inputs(classifier.squares(data.slices.select(rows)))
+    probability = classifier.probabilities(images)[:, 1].astype(float)
     if not np.isfinite(probability).all():
         raise ValueError("the run predicts values that are no numbers; its weights are damaged, so train it again")
     return probability

@@ -12,6 +12,8 @@ from jax import Array
 from jaxtyping import Float, Float32, Int16
 
 from mskjax import convert, tasks
+from mskjax.data import batches
+from mskjax.data.dataset import Slices
 from mskjax.files import read_json, sha256
 from mskjax.training.start import weight_file
 from mskjax.types import Variables
@@ -43,13 +45,14 @@ class Classifier:
     @property
     def window(self) -> tuple[float, float]:
         """The lowest and the highest value that the network can tell from others."""
-        if self.task.values == "grey":
-            return 0.0, 255.0
-        half = self.task.window_hu / 2
-        return self.task.level_hu - half, self.task.level_hu + half
+        return self.task.limits_hu or (0.0, 255.0)
+
+    def squares(self, slices: Slices) -> Int16[np.ndarray, "n S S"]:
+        """Slices as the run learned from them, cut to the window and then resampled."""
+        return batches.fit(slices, self.image_size, self.task.limits_hu)["image_hu"]
 
     def inputs(self, squares: Int16[np.ndarray, "n S S"]) -> Float32[np.ndarray, "n s s 3"]:
-        """The network's input for slices as `batches.fit` gives them, normalised one by one."""
+        """The network's input for slices as `squares` gives them, normalised one by one."""
         normalise = jax.jit(self.task.normalise)
         return np.concatenate([np.asarray(normalise(square[None]), np.float32) for square in squares])
 

@@ -165,7 +165,7 @@ def _explained(
     samples: int,
     randomised: bool,
 ) -> _Explained:
-    images = classifier.inputs(batches.fit(data.slices, classifier.image_size)["image_hu"])
+    images = classifier.inputs(classifier.squares(data.slices))
     module, variables = classifier.task.module, classifier.variables
     layer = layer or last_feature_map(module, variables, images[:1])
     probability = classifier.probabilities(images)[:, 1].astype(float)

@@ -21,7 +21,7 @@ from mskjax.types import Variables
 SCORES = "scores.csv"
 SCORED = ("case_id", "split", "label", "probability")
 # To be raised when the scores of the same weights change.
-EDITION = 1
+EDITION = 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def probability_judge(dataset: Dataset, task: Any, image_size: int, batch_size: 
 
     row = {str(case_id): place for place, case_id in enumerate(dataset.slices.case_id)}
     label = dataset.cases["sarcopenia"].fillna(-1).astype(int).tolist()
-    squares = batches.fit(dataset.slices, image_size)["image_hu"]
+    squares = batches.fit(dataset.slices, image_size, task.limits_hu)["image_hu"]
     return ProbabilityJudge(jax.jit(predict), squares, row, label, batch_size)
 
 

@@ -5,7 +5,7 @@ plays no role. All networks and policies see the same shuffles.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -13,17 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mskjax import convert, models, tasks
-from mskjax.convert.graft import check as check_graft
+from mskjax import tasks
 from mskjax.convert.manifest import conversion_command
-from mskjax.convert.store import read_metadata
 from mskjax.data.dataset import Dataset
 from mskjax.data.splits import counted
 from mskjax.models.policies import POLICIES
-from mskjax.study import cohort, shuffles
+from mskjax.study import cohort, shuffles, starts
 from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
-from mskjax.study.starts import SKIP
-from mskjax.training.start import check_origin, weight_file
+from mskjax.study.shuffles import Labelled
 
 LEAST = {"seed": 0, "shuffles": 1, "devices": 0} | dict.fromkeys(("image_size", "batch_size", "epochs", "patience"), 1)
 RULES = {
@@ -34,7 +31,12 @@ RULES = {
     "validation_fraction": (lambda value: 0 < value < 1, "above 0 and below 1"),
     "test_fraction": (lambda value: 0 < value < 1, "above 0 and below 1"),
 }
-WORDS = {"keep": ("weights", "predictions"), "missing_weights": ("refuse", "skip"), "stop_on": ("both", "validation")}
+WORDS = {
+    "keep": ("weights", "predictions"),
+    "missing_weights": ("refuse", "skip"),
+    "stop_on": ("both", "validation"),
+    "stratify": ("label", "label_and_sex"),
+}
 # What may change when a study goes on: further cells, and all that concerns results.
 FREE = ("networks", "policies", "shuffles", "missing_weights", "keep", "bootstrap_samples", "calibration_bins")
 _RUN = 7  # leads the entropy of the cells' seeds
@@ -42,7 +44,10 @@ _RUN = 7  # leads the entropy of the cells' seeds
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of the study: a network under a policy on one shuffle; the case ids of whole patients."""
+    """One training of the study: a network under a policy on one shuffle; the case ids of whole patients.
+
+    `train_counts` says how many of the training cases are not sarcopenic, and how many are.
+    """
 
     network: str
     policy: str
@@ -50,6 +55,7 @@ class Cell:
     train_cases: tuple[str, ...]
     validation_cases: tuple[str, ...]
     test_cases: tuple[str, ...]
+    train_counts: tuple[int, int]
 
     @property
     def name(self) -> str:
@@ -78,14 +84,10 @@ def plan(cases: pd.DataFrame, config: Config) -> list[Cell]:
     Raises `ValueError` for a config or labels that do not allow it.
     """
     study = checked(config)
-    labelled, fractions = shuffles.gather(cases), (study["validation_fraction"], study["test_fraction"])
-    parts = [shuffles.shuffle(labelled, fractions, number, study["seed"]) for number in range(study["shuffles"])]
-    drawn = [
-        {part: tuple(case for patient in who for case in labelled.cases[patient]) for part, who in one.items()}
-        for one in parts
-    ]
+    labelled = shuffles.gather(cases)
+    drawn = [_drawn(labelled, parts) for parts in _shuffles(labelled, study)]
     return [
-        Cell(network, policy, number, *(drawn[number][part] for part in shuffles.PARTS))
+        Cell(network, policy, number, **drawn[number])
         for network, policy in product(study["networks"], study["policies"])
         for number in range(study["shuffles"])
     ]
@@ -102,14 +104,14 @@ def run_config(config: Config, cell: Cell) -> dict[str, Any]:
             # Below 2^31, which jax.random.key takes whatever the width of its integers.
             "seed": int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1),
             "image_size": study["image_size"],
-            "task": {**study["task"], **own["task"], "policy": cell.policy},
+            "task": _task(study, cell.network, cell.policy, cell.train_counts),
             "init_from": own["init_from"],
             "fresh": own["fresh"],
             "resume": "",
             **{name: study[name] for name in ("learning_rate", "batch_size", "epochs", "patience", "stop_on")},
             "checkpoint_minutes": study["checkpoint_minutes"],
             "devices": 1,
-            "cell": asdict(cell),
+            "cell": {name: value for name, value in asdict(cell).items() if name != "train_counts"},
         }
     )
 
@@ -130,7 +132,7 @@ def checked(config: Config) -> dict[str, Any]:
     if odd := [policy for policy in study["policies"] if policy not in POLICIES]:
         raise ValueError(f"policy {odd[0]!r} is unknown in a study, whose policies are {', '.join(POLICIES)}")
     for network, policy in product(study["networks"], study["policies"]):
-        tasks.build({**study["task"], **study["models"][network]["task"], "policy": policy})
+        tasks.build(_task(study, network, policy, (1, 1)))
     return study
 
 
@@ -155,20 +157,16 @@ def learned(dataset: Dataset) -> Dataset:
 
 
 def missing(study: Mapping[str, Any]) -> dict[str, str]:
-    """The networks whose weights are missing or of another network, each with the command that adds them.
+    """The networks whose weights are not there, each with the command that adds them, as `starts.lacking` does."""
 
-    Unless `config.missing_weights` is "skip", raises `FileNotFoundError` or `ValueError` for the first of them.
-    """
-    found = {}
-    for name in study["networks"]:
+    def check(name: str) -> None:
         own = study["models"][name]
-        try:
-            _check_weights(own, {**study["task"], **own["task"]})
-        except (OSError, ValueError):
-            if study["missing_weights"] != SKIP:
-                raise
-            found[name] = conversion_command(own["init_from"])
-    return found
+        starts.check(own["init_from"], own["fresh"], {**study["task"], **own["task"]}, "config.models has")
+
+    def remedy(name: str) -> str:
+        return conversion_command(study["models"][name]["init_from"])
+
+    return starts.lacking(study["networks"], check, remedy, study["missing_weights"])
 
 
 def factors(study: Mapping[str, Any]) -> list[tuple[int, str]]:
@@ -196,14 +194,22 @@ def notes(cases: pd.DataFrame, config: Config) -> list[str]:
     return said
 
 
-def _check_weights(own: Mapping[str, Any], task: Mapping[str, Any]) -> None:
-    if not own["init_from"]:
-        return
-    file = weight_file(own["init_from"])
-    check_origin(file, read_metadata(file), task)
-    target = models.abstract(tasks.build_module(task["model"]))
-    try:
-        check_graft(target, convert.load_shapes(file), own["fresh"])
-    except ValueError as error:
-        told, *leaves = str(error).splitlines()
-        raise ValueError(f"{file} is of another network than config.models has: {told} {leaves[0]}") from error
+def _shuffles(labelled: Labelled, study: Mapping[str, Any]) -> list[dict[str, list[str]]]:
+    """The patients of each part of every shuffle."""
+    fractions, by_sex = (study["validation_fraction"], study["test_fraction"]), study["stratify"] == "label_and_sex"
+    return [shuffles.shuffle(labelled, fractions, number, study["seed"], by_sex) for number in range(study["shuffles"])]
+
+
+def _drawn(labelled: Labelled, parts: Mapping[str, Sequence[str]]) -> dict[str, tuple[Any, ...]]:
+    """What a shuffle gives its cells: the cases of each part, and how many of those that train are of each class."""
+    cases = {part: tuple(case for who in parts[part] for case in labelled.cases[who]) for part in shuffles.PARTS}
+    counts = (
+        sum(len(labelled.cases[who]) for who in parts["train"] if labelled.label[who] == label)
+        for label in shuffles.CLASSES
+    )
+    return {**{f"{part}_cases": own for part, own in cases.items()}, "train_counts": tuple(counts)}
+
+
+def _task(study: Mapping[str, Any], network: str, policy: str, train_counts: Sequence[int]) -> dict[str, Any]:
+    """The task of a network under a policy, with class weights in numbers."""
+    return tasks.balanced({**study["task"], **study["models"][network]["task"], "policy": policy}, train_counts)

@@ -10,22 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mskjax.data.splits import counted
+from mskjax.data.splits import apportion, counted
 
 PARTS = ("train", "validation", "test")
 CLASSES = {0: "not sarcopenic", 1: "sarcopenic"}
+SEXES = {"M": "man", "F": "woman", "": "patient of unknown sex"}
 _SHUFFLE = 6  # leads the entropy, as of the other random numbers of a study, so that no two purposes share a stream
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The patients whose label is known: the cases of each, and the label, both in alphabetical order of patients.
+    """The patients whose label is known: the cases, the label and the sex of each, in alphabetical order of patients.
 
-    `unlabelled` are the cases without a label, which take no part.
+    Sex is one of `SEXES`. `unlabelled` are the cases without a label, which take no part, not even those of a patient
+    whose other slices have one.
     """
 
     cases: Mapping[str, tuple[str, ...]]
     label: Mapping[str, int]
+    sex: Mapping[str, str]
     unlabelled: tuple[str, ...]
 
     def of_class(self, label: int) -> list[str]:
@@ -36,24 +39,31 @@ class Labelled:
 def gather(cases: pd.DataFrame) -> Labelled:
     """The labelled patients of a cases.csv, whatever the order of its rows and whatever their split.
 
-    Raises `ValueError` for an empty patient_id and for a patient with two labels.
+    Raises `ValueError` for an empty patient_id and for a patient with two labels. A patient's sex is that of the first
+    case that has one.
     """
     known = cases["sarcopenia"].notna().to_numpy(bool)
-    rows = sorted(cases.loc[known, ["patient_id", "case_id", "sarcopenia"]].itertuples(index=False, name=None))
-    if unnamed := [case for patient, case, _ in rows if pd.isna(patient) or not str(patient)]:
+    told = (
+        cases.reindex(columns=["patient_id", "case_id", "sarcopenia", "sex"])
+        .astype({"sex": object})
+        .fillna({"sex": ""})
+    )
+    rows = sorted(told[known].itertuples(index=False, name=None))
+    if unnamed := [case for patient, case, *_ in rows if pd.isna(patient) or not str(patient)]:
         raise ValueError(
             f"{len(unnamed)} of {len(rows)} labelled cases have no patient_id, such as {unnamed[0]}, so that patients "
             "cannot be kept apart; give each a patient_id in the --cases of launch.prepare"
         )
     found: dict[str, list[str]] = {}
     label: dict[str, int] = {}
-    for patient, case, own in rows:
+    sexes: dict[str, str] = {}
+    for patient, case, own, sex in rows:
         if label.setdefault(str(patient), int(own)) != int(own):
             raise ValueError(f"patient {patient} has cases with sarcopenia 0 and 1; give all of them one label")
         found.setdefault(str(patient), []).append(str(case))
-    return Labelled(
-        {patient: tuple(own) for patient, own in found.items()}, label, tuple(map(str, cases["case_id"][~known]))
-    )
+        sexes[str(patient)] = sexes.get(str(patient)) or sex
+    of_patient = {patient: tuple(own) for patient, own in found.items()}
+    return Labelled(of_patient, label, sexes, tuple(map(str, cases["case_id"][~known])))
 
 
 def sizes(count: int, fractions: Sequence[float]) -> tuple[int, int, int]:
@@ -66,10 +76,14 @@ def sizes(count: int, fractions: Sequence[float]) -> tuple[int, int, int]:
     return count - validation - test, validation, test
 
 
-def shuffle(labelled: Labelled, fractions: Sequence[float], number: int, seed: int) -> dict[str, list[str]]:
+def shuffle(
+    labelled: Labelled, fractions: Sequence[float], number: int, seed: int, by_sex: bool = False
+) -> dict[str, list[str]]:
     """The patients of each of `PARTS` in shuffle `number`.
 
-    Raises `ValueError` where a part would be without a patient of a class.
+    `by_sex` shares out the patients of each class to the parts by their sex too, unknown being one of its own, as
+    `apportion` does; how many of a class a part has stays the same. Raises `ValueError` where a part would be without a
+    patient of a class.
     """
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for label, called in CLASSES.items():
@@ -82,7 +96,11 @@ def shuffle(labelled: Labelled, fractions: Sequence[float], number: int, seed: i
                 "label more patients, or change config.validation_fraction and config.test_fraction"
             )
         order = np.random.default_rng((_SHUFFLE, number, label, seed)).permutation(len(patients))
-        ends = np.cumsum(shares)
-        for part, places in zip(PARTS, np.split(order, ends[:-1]), strict=True):
-            parts[part] += [patients[place] for place in places]
+        drawn = [patients[place] for place in order]
+        kinds = SEXES if by_sex else [""]
+        strata = [[who for who in drawn if not by_sex or labelled.sex[who] == kind] for kind in kinds]
+        for part, share in zip(PARTS, shares, strict=True):
+            for own, count in zip(strata, apportion(share, [len(own) for own in strata]), strict=True):
+                parts[part] += own[:count]
+                del own[:count]
     return parts

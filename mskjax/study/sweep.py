@@ -24,7 +24,7 @@ from mskjax.study.data_efficiency import PRETEXTS
 from mskjax.study.kinds import Cell, kind_of
 from mskjax.study.settings import Config
 from mskjax.study.shares import WHOLE, Share
-from mskjax.study.starts import SKIP
+from mskjax.study.starts import SKIP, TELL
 from mskjax.study.sweep_progress import SweepProgress
 from mskjax.training import optim, provenance, sharding, signals
 from mskjax.training.examples import choose
@@ -85,8 +85,8 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
 def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[str, Any], Dataset, Sequence[Cell]]:
     """A study that can be run in `workdir`: its config, its dataset, and its cells but for weights that may be missing.
 
-    Nothing is written. Raises `ValueError` or `OSError` where it cannot; weights that are missing are warned of and not
-    refused unless it is `to_train`.
+    Nothing is written. Raises `ValueError` or `OSError` where it cannot; weights that are missing, but not those of
+    another network, are warned of and not refused unless it is `to_train`.
     """
     kind = kind_of(config)
     study = kind.checked(config)
@@ -99,7 +99,8 @@ def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[
             raise ValueError(f"{workdir} is the folder of a run, not of a study; use another workdir")
         provenance.check_config(workdir, study, free=(*provenance.FREE, *kind.free))
         provenance.check_dataset(workdir, dataset.manifest["sha256"])
-    lacking = kind.missing(study if to_train else {**study, "missing_weights": SKIP})
+    told = study["missing_weights"] == SKIP or to_train
+    lacking = kind.missing(study if told else {**study, "missing_weights": TELL})
     for name, command in lacking.items():
         logging.warning("the weights of %s are missing; what adds them: %s", name, command)
     left = [name for name in study[kind.axis] if name not in lacking or study["missing_weights"] != SKIP]
@@ -157,7 +158,8 @@ def _train_alike(work: Work, cells: Sequence[Cell], configs: Configs, progress: 
     size, learned = study["batch_size"], kind.learned(dataset)
     mesh = sharding.make_lanes(study["devices"], len(cells))
     task, optimizer = tasks.build(configs[cells[0].name]["task"]), optim.adam()
-    arrays, steps = load(learned, study["image_size"], mesh), compile_steps(task, optimizer, mesh)
+    arrays = load(learned, study["image_size"], mesh, tasks.limits_hu(task))
+    steps = compile_steps(task, optimizer, mesh)
     judge = kind.judge(dataset, task, study["image_size"], size)
     batches = max(-(-len(cell.validation_cases) // size) for cell in cells)
     origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}

@@ -6,7 +6,7 @@ Every task has `init(key, batch)`, `loss(params, model_state, batch, key)`, `pos
 
 import dataclasses
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -19,7 +19,7 @@ from mskjax.data.dataset import Dataset, require_hu, require_masks
 from mskjax.models import policies
 from mskjax.models.jigsaw import JigsawResNet
 from mskjax.models.options import KERAS, VARIANTS
-from mskjax.tasks.classification import Classification
+from mskjax.tasks.classification import BALANCED, Classification, class_weights
 from mskjax.tasks.jigsaw import Jigsaw
 from mskjax.tasks.reconstruction import Reconstruction
 from mskjax.tasks.segmentation import Segmentation
@@ -56,6 +56,11 @@ def build(config: Mapping[str, Any]) -> Any:
     if (name == "jigsaw") != isinstance(module, JigsawResNet):
         raise ValueError(f"task {name} does not take the network {model['name']}; jigsaw_resnet101 belongs to jigsaw")
     if name == "classification":
+        if any(isinstance(weight, str) for weight in fields.get("class_weights", ())):
+            raise ValueError(
+                f"class_weights {fields['class_weights']} are no numbers; give one above 0 for each class, "
+                f"or {BALANCED}, in the config of a run or a study"
+            )
         variant = model.get("variant", VARIANTS.get(model["name"], (KERAS,))[0])
         fields.update(network=model["name"], variant=variant)
     return TASKS[name](module=module, augmentation=augmentation, freeze=freeze, **fields)
@@ -70,6 +75,21 @@ def check_dataset(config: Mapping[str, Any], dataset: Dataset) -> None:
     require_hu(dataset, f"task {config['name']}")
     if isinstance(task, Segmentation):
         require_masks(dataset, f"task {config['name']}")
+
+
+def limits_hu(task: Any) -> tuple[float, float] | None:
+    """The HU to which a task's slices are cut before they are resampled; None where they are left as they are."""
+    return task.limits_hu if isinstance(task, Classification) else None
+
+
+def is_balanced(config: Mapping[str, Any]) -> bool:
+    """Whether a task's config has the word "balanced" for class_weights, which a flag turns into a tuple of it."""
+    return config.get("class_weights") in (BALANCED, [BALANCED], (BALANCED,))
+
+
+def balanced(config: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
+    """A task's config with numbers for "balanced", by how many cases of each class train; others as they are."""
+    return {**config, "class_weights": list(class_weights(counts))} if is_balanced(config) else dict(config)
 
 
 def build_module(config: Mapping[str, Any]) -> Any:

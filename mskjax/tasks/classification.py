@@ -1,11 +1,14 @@
 """Classification as in study B: is this patient sarcopenic, told from one slice by a network with a two-way softmax.
 
 CT is windowed to [-175, 250] HU and that to grey levels of 0 to 255; bitmaps are taken as they are. The slice is then
-resized to the network's input and normalised by the convention its weights were trained with. Class weights multiply
+resized to the network's input and normalised by the convention its weights were trained with. Slices must be cut to
+`limits_hu` before they are resampled at all, as bitmaps are that a viewer has windowed: bone of 1,000 HU would colour
+its neighbours else. Class weights multiply
 each example's cross-entropy, and the sum is divided by the number of examples, as Keras's `class_weight` does in
 training; here they weigh the validation loss as well, so that what is selected is what was learned.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -24,6 +27,7 @@ from mskjax.tasks.network import Batch, State
 from mskjax.types import Key, Params
 
 CLASSES = 2  # not sarcopenic, sarcopenic
+BALANCED = "balanced"  # in the place of class weights in a config, to be replaced by `class_weights` of who trains
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,13 @@ class Classification:
         weights = np.asarray(self.class_weights, float)
         fit = weights.shape == (CLASSES,) and np.isfinite(weights).all() and (weights > 0).all()
         _require(bool(fit), f"class_weights={self.class_weights}", "give one above 0 for each of the two classes")
+
+    @property
+    def limits_hu(self) -> tuple[float, float] | None:
+        """The HU to which slices are cut before they are resampled; None where they are grey levels."""
+        if self.values == "grey":
+            return None
+        return self.level_hu - self.window_hu / 2, self.level_hu + self.window_hu / 2
 
     def check(self, dataset: Dataset) -> None:
         """Raises `ValueError` where one cannot learn from a dataset: other values, labels that lack, or one class."""
@@ -122,6 +133,18 @@ class Classification:
         weighted = jnp.asarray(self.class_weights, logits.dtype)[label] * losses
         # An index of -1, an unknown label, would be taken for the last class.
         return jnp.where(label >= 0, weighted, jnp.nan)
+
+
+def class_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """The class weights n / (k n_c) of k classes of `counts` training cases, n together, as scikit-learn's "balanced".
+
+    Each class then weighs as much as any other in the sum of the losses, and cases weigh 1 on average. Raises
+    `ValueError` where a class has no case.
+    """
+    if not all(counts):
+        told = " and ".join(f"{count} of sarcopenia {label}" for label, count in enumerate(counts))
+        raise ValueError(f"class weights cannot be balanced, as {told} train; give each class a case, or two numbers")
+    return tuple(sum(counts) / (len(counts) * count) for count in counts)
 
 
 def _require(holds: bool, what: str, remedy: str) -> None:

@@ -35,7 +35,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     Raises `ValueError` or `OSError` for inputs that do not fit and for a loss that is not finite, and
     `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint and the best weights so far are saved.
     """
-    config, workdir = plain(config), Path(workdir)
+    config, workdir = _balanced(plain(config)), Path(workdir)
     if is_done(workdir, config):
         logging.info("%s is done", workdir)
         return
@@ -44,8 +44,9 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     mesh = sharding.make_mesh(config["devices"], config["batch_size"])
     dataset = read_dataset(config["dataset"]).without_test()
     tasks.check_dataset(config["task"], dataset)
-    examples = of_splits(dataset, config["batch_size"])
-    train_run(workdir, config, examples, load(dataset, config["image_size"], mesh), dataset.manifest, mesh)
+    examples, limits_hu = of_splits(dataset, config["batch_size"]), tasks.limits_hu(tasks.build(config["task"]))
+    arrays = load(dataset, config["image_size"], mesh, limits_hu)
+    train_run(workdir, config, examples, arrays, dataset.manifest, mesh)
 
 
 def train_run(
@@ -91,10 +92,26 @@ class _Run(RunFolder):
         )
 
 
-def load(dataset: Dataset, image_size: int, mesh: Mesh) -> Arrays:
-    """The slices of a dataset at `image_size`, all of them on every device; "label" is sarcopenia, -1 if not known."""
+def load(dataset: Dataset, image_size: int, mesh: Mesh, limits_hu: tuple[float, float] | None = None) -> Arrays:
+    """The slices of a dataset at `image_size`, all of them on every device; "label" is sarcopenia, -1 if not known.
+
+    HU are cut to `limits_hu`, which `tasks.limits_hu` tells of a task, before they are resampled.
+    """
     label = dataset.cases["sarcopenia"].fillna(-1).to_numpy(np.int32)
-    return jax.device_put({**batches.fit(dataset.slices, image_size), "label": label}, sharding.whole(mesh))
+    fitted = batches.fit(dataset.slices, image_size, limits_hu)
+    return jax.device_put({**fitted, "label": label}, sharding.whole(mesh))
+
+
+def _balanced(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with the class weights that "balanced" means, by which the run is known from now on."""
+    if not tasks.is_balanced(config["task"]):
+        return config
+    check(config)
+    dataset = read_dataset(config["dataset"])
+    label = dataset.cases["sarcopenia"].iloc[dataset.rows("train")].tolist()
+    task = tasks.balanced(config["task"], [label.count(0), label.count(1)])
+    logging.info("balanced class weights: %s", ", ".join(f"{weight:.3f}" for weight in task["class_weights"]))
+    return {**config, "task": task}
 
 
 def check(config: Mapping[str, Any]) -> None:

@@ -25,6 +25,14 @@ def spacing(*mm):
     return np.array(mm, np.float64)
 
 
+def test_hu_are_cut_before_they_are_resampled():
+    """Bone of 1000 HU beside 50 HU, at half the size: (3/4 + 1/4) of 250 and 3/4 of 50 in 7/4, where cut to 250."""
+    image_hu = np.tile(np.array([1000, 50, 1000, 50], np.int16), (4, 1))
+    slices = stack([image_hu], [np.zeros((4, 4), np.uint8)], [(1.0, 1.0)], ["a"])
+    np.testing.assert_array_equal(fit(slices, 2, (-175.0, 250.0))["image_hu"][0, :, 0], 164)
+    np.testing.assert_array_equal(fit(slices, 2)["image_hu"][0, :, 0], 593)
+
+
 def positions_mm(shape, spacing_mm):
     """Row and column of every pixel centre in mm from the slice's centre."""
     return np.meshgrid(

@@ -68,7 +68,7 @@ def workdir(tmp_path, monkeypatch):
 
 def use(monkeypatch, probability, cell=None):
     config = {"image_size": 4} | ({"cell": cell} if cell else {})
-    stub = Stub(SimpleNamespace(values="hu"), {"probability": probability}, config, "0" * 64)
+    stub = Stub(SimpleNamespace(values="hu", limits_hu=None), {"probability": probability}, config, "0" * 64)
     monkeypatch.setattr(classification_evaluation, "load_classifier", lambda run: stub)
 
 

@@ -67,6 +67,21 @@ def test_a_run_learns_and_is_evaluated(bright, tmp_path):
     assert found["threshold"]["cases"] == 6
 
 
+def test_balanced_class_weights_are_those_of_who_trains(bright, tmp_path):
+    """Of 16 training cases five are sarcopenic: 16 / 22 and 16 / 10. By the same word the run is found again."""
+    dataset = read_dataset(bright)
+    label = dataset.cases["sarcopenia"].where((dataset.cases.index < 10) | (dataset.cases.index > 15), 0)
+    write_dataset(tmp_path / "dataset", dataset.slices, dataset.cases.assign(sarcopenia=label), {})
+    config = small(tmp_path / "dataset", "freezeall", epochs=1)
+    config.task.class_weights = ("balanced",)
+    train(config, tmp_path / "run")
+    own = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert own["task"]["class_weights"] == pytest.approx([16 / 22, 16 / 10])
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_labels_that_lack_are_refused_before_training(bright, tmp_path):
     dataset = read_dataset(bright)
     cases = dataset.cases.assign(sarcopenia=dataset.cases["sarcopenia"].where(dataset.cases.index != 3))

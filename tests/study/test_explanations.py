@@ -170,7 +170,7 @@ def test_a_run_decides_as_it_is_evaluated(run, dataset, tmp_path):
 
 
 def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, tmp_path):
-    planned = Cell("resnet50", "freezeall", 0, (), ("a", "b"), ("p/1",))
+    planned = Cell("resnet50", "freezeall", 0, (), ("a", "b"), ("p/1",), (0, 0))
     cell = cell_of(tmp_path / "cells" / planned.name, run)
     folder = cell / "explanations"
     explain(cell, cases=["p_1", "p2"], methods=["grad_cam"], randomised=False)

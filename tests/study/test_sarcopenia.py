@@ -68,6 +68,29 @@ def test_a_cells_run_is_that_of_its_network_and_policy(cells):
     assert run["cell"]["shuffle"] == 3
 
 
+def test_balanced_class_weights_are_of_the_cells_training_cases():
+    """42 and 12 patients train; where each of the sarcopenic has two slices, 42 and 24 cases do."""
+    one, two = cohort(), pd.concat([cohort(), cohort(18).assign(case_id=lambda own: own["case_id"] + "b")])
+    config = study("init=random", networks=("densenet121",))
+    config.task.class_weights = ("balanced",)
+    for cases, expected in ((one, (54 / 84, 54 / 24)), (two, (66 / 84, 66 / 48))):
+        runs = [run_config(config, cell) for cell in plan(cases, config)]
+        assert all(run["task"]["class_weights"] == pytest.approx(expected) for run in runs)
+        assert "train_counts" not in runs[0]["cell"]
+
+
+def test_shuffles_by_label_and_sex():
+    """Of 18 sarcopenic 12 men: 2 men and a woman validate and test; 40 of the 61 others: 6 and 3, and 7 and 3."""
+    men = [*range(12), *range(18, 58)]
+    cases = cohort().assign(sex=["M" if i in men else "F" for i in range(79)])
+    for cell in plan(cases, study("init=random", stratify="label_and_sex", networks=("densenet121",))):
+        parts = cell.train_cases, cell.validation_cases, cell.test_cases
+        counts = [[(int(name[1:3]) < 18, int(name[1:3]) in men) for name in part] for part in parts]
+        assert [len(part) for part in parts] == [54, 12, 13]
+        kinds = ((True, True), (True, False), (False, True), (False, False))
+        assert [[part.count(kind) for kind in kinds] for part in counts] == [[8, 4, 28, 14], [2, 1, 6, 3], [2, 1, 6, 4]]
+
+
 def test_study_b_starts_from_radimagenet():
     (own,) = {
         (run["init_from"], tuple(run["fresh"]))
@@ -89,6 +112,7 @@ def test_study_b_starts_from_radimagenet():
         ({"networks": ("vgg16",)}, "network 'vgg16' is unknown; config.models has inception_v3"),
         ({"policies": ("freezesome",)}, "policy 'freezesome' is unknown"),
         ({"learning_rate": 0.0}, "config.learning_rate is 0.0; it must be above 0"),
+        ({"stratify": "sex"}, "config.stratify is 'sex'; it must be label or label_and_sex"),
         ({"stop_on": "test"}, "config.stop_on is 'test'; it must be both or validation"),
     ],
 )

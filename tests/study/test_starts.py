@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from small_study import config
 
+from configs.sarcopenia_classification import get_config
 from mskjax import models
 from mskjax.convert import load_shapes, save_variables
+from mskjax.study import sarcopenia
 from mskjax.study.settings import plain
 from mskjax.study.starts import missing
 
@@ -51,6 +53,22 @@ def test_what_is_missing_is_refused_or_told(make, message, tmp_path):
     told = missing(study(tmp_path, str(file), "skip"))["classification"]
     # The published weights fit the full-size network only; a file that is there need not be made.
     assert told.startswith(other if file.exists() else f"{command} && {other}")
+
+
+def test_weights_of_another_variant_are_refused_though_their_shapes_agree(tmp_path):
+    """A dry run tells of weights that are missing, and refuses those that training would refuse."""
+    made = models.abstract(models.build("densenet121", stage_sizes=(1, 1, 1, 1), width=8))
+    file, lines = tmp_path / "densenet121.safetensors", {"model": "densenet121", "variant": "torchvision"}
+    save_variables(file, jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), made), lines)
+    whole = plain(get_config("smoke"))
+    whole["networks"] = ["densenet121"]
+    whole["models"]["densenet121"] |= {"init_from": str(file), "fresh": ["fc/.*"]}
+    for words in ("refuse", "tell"):
+        with pytest.raises(ValueError, match=r"converted from weights of densenet121 \(torchvision\) and the run's"):
+            sarcopenia.missing({**whole, "missing_weights": words})
+    assert list(sarcopenia.missing({**whole, "missing_weights": "skip"})) == ["densenet121"]
+    file.unlink()
+    assert list(sarcopenia.missing({**whole, "missing_weights": "tell"})) == ["densenet121"]
 
 
 def test_shapes_are_told_without_the_weights(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from mskjax import tasks
 from mskjax.data.augment import Augmentation
 from mskjax.data.dataset import Dataset, stack
-from mskjax.tasks.classification import Classification
+from mskjax.tasks.classification import Classification, class_weights
 
 STILL = Augmentation(flip=0.0, rotation=0.0, scaling=0.0, elastic=0.0)
 
@@ -45,6 +45,22 @@ def test_study_bs_window_becomes_grey_levels():
     task, *_ = constant()
     image = task.normalise(jnp.array([-1024, -175, 37.5, 250, 3000])[:, None, None] * jnp.ones((5, 8, 8)))
     np.testing.assert_allclose(image[:, 0, 0, 1], [-1, -1, 0, 1, 1], atol=1e-6)
+
+
+def test_slices_are_cut_to_the_window_before_they_are_resampled():
+    assert tasks.limits_hu(constant()[0]) == (-175, 250)
+    assert tasks.limits_hu(constant(values="grey")[0]) is None
+    assert tasks.limits_hu(STILL) is None
+
+
+def test_balanced_class_weights_are_scikit_learns():
+    """Cases / (classes x cases of the class); of study B's 42 and 12 training patients 54 / 84 and 54 / 24."""
+    assert class_weights([42, 12]) == pytest.approx((54 / 84, 54 / 24))
+    for word in ("balanced", ["balanced"], ("balanced",)):
+        assert tasks.balanced({"class_weights": word}, [1, 3])["class_weights"] == pytest.approx([2, 2 / 3])
+    assert tasks.balanced({"class_weights": [1, 3]}, [1, 3]) == {"class_weights": [1, 3]}
+    with pytest.raises(ValueError, match="as 0 of sarcopenia 0 and 3 of sarcopenia 1 train; give each class a case"):
+        class_weights([0, 3])
 
 
 def test_grey_levels_are_taken_as_they_are():
@@ -155,6 +171,7 @@ def test_a_policy_may_be_regexes():
         ({"preprocessing": "none"}, "preprocessing 'none' is unknown"),
         ({"values": "rgb"}, "values 'rgb'; choose one of hu, grey"),
         ({"class_weights": [1.0]}, r"class_weights=\(1.0,\); give one above 0"),
+        ({"class_weights": ["equal"]}, r"class_weights \('equal',\) are no numbers; give one above 0 .* or balanced"),
         ({"class_weights": [1.0, 0.0]}, "give one above 0 for each of the two classes"),
         ({"resize": 0}, "resize=0"),
         ({"model": {**CONFIG["model"], "name": "fcn_resnet101"}}, "no preprocessing is known of fcn_resnet101"),
