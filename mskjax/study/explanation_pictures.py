@@ -43,9 +43,7 @@ def draw(
 
     Grad-CAM's scale ends at 1, that of LIME's map at its own largest value. Air around the body is cropped away.
     """
-    box = body_box(image_hu, [mask > 0], spacing_mm)
-    height, width = image_hu[box].shape * spacing_mm
-    extent = (0.0, width, height, 0.0)
+    height, width = image_hu[body_box(image_hu, [mask > 0], spacing_mm)].shape * spacing_mm
     with matplotlib.rc_context(STYLE):
         # A colour bar takes from the width, titles add to the height.
         rows = 0.85 * _PANEL_INCHES * height / width + 0.4 + 0.2 * len(title.splitlines())
@@ -53,18 +51,34 @@ def draw(
         panels = figure.subplots(1, 1 + len(maps), squeeze=False)[0]
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
         for axes, name in zip(panels, ("", *maps), strict=True):
-            axes.imshow(image_hu[box], "gray", vmin=window[0], vmax=window[1], extent=extent)
-            if name:
-                _colour(figure, axes, maps[name][box], extent, signed=name == "lime")
-            if mask[box].any():
-                _outline(axes, mask[box], extent)
+            panel(figure, axes, (image_hu, mask, spacing_mm), window, name, maps.get(name))
             axes.set_title(_NAMES[name] if name else "Slice" + ", mask outlined" * bool(mask.any()))
-            axes.set_axis_off()
-            for side, x in (("R", 0.02), ("L", 0.96)):
-                axes.text(x, 0.5, side, color="white", transform=axes.transAxes)
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return png.getvalue()
+
+
+def panel(
+    figure: Figure,
+    axes: Axes,
+    case: tuple[Any, Any, Any],
+    window: tuple[float, float],
+    method: str = "",
+    values: Float[np.ndarray, "h w"] | None = None,
+) -> None:
+    """Draws a case (its image, mask and spacing, as of `Slices.case`) with its outline, over it a method's map."""
+    image_hu, mask, spacing_mm = case
+    box = body_box(image_hu, [mask > 0], spacing_mm)
+    height, width = image_hu[box].shape * spacing_mm
+    extent = (0.0, width, height, 0.0)
+    axes.imshow(image_hu[box], "gray", vmin=window[0], vmax=window[1], extent=extent)
+    if values is not None:
+        _colour(figure, axes, values[box], extent, signed=method == "lime")
+    if mask[box].any():
+        _outline(axes, mask[box], extent)
+    axes.set_axis_off()
+    for side, x in (("R", 0.02), ("L", 0.96)):
+        axes.text(x, 0.5, side, color="white", transform=axes.transAxes)
 
 
 def heading(row: Mapping[str, Any]) -> str:

@@ -1,14 +1,10 @@
 """Why a run of classification decided as it did: maps of its cases, as pictures and as a table.
 
-    explanations.csv   one row a case and method, see `COLUMNS`
-    001_CASE.png ...   the slice with its mask's outline, and each method's map over it
-    explanations.json  the SHA-256 of the weights that are explained, and the names of their pictures; written last
-
-Explained is the class that was decided, unless one is asked for: sarcopenic from the threshold on that validation data
-chose, as the study and `launch.evaluate` decide. `share_inside` is the share of the map inside the mask, and
-`share_by_chance` that of an even map, the mask's area over the slice's. `rank_correlation` and `structural_similarity`
-compare the map with that of the same network with fresh weights in all layers: near 1, the map does not depend on what
-was learned.
+The table has a row a case and method, see `COLUMNS`; `mskjax.study.explanation_folder` tells of the files. Explained is
+the class that was decided, unless one is asked for: sarcopenic from the threshold on that validation data chose, as the
+study and `launch.evaluate` decide. `share_inside` is the share of the map inside the mask, and `share_by_chance` that
+of an even map, the mask's area over the slice's. `rank_correlation` and `structural_similarity` compare the map with
+that of the same network with fresh weights in all layers: near 1, the map does not depend on what was learned.
 """
 
 import difflib
@@ -30,11 +26,11 @@ from mskjax.data import batches
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.explain import attribution, grad_cam, lime
 from mskjax.explain.grad_cam import last_feature_map
-from mskjax.files import atomic_path, read_json, remove, require_folder, write_json
+from mskjax.files import atomic_path, require_folder
 from mskjax.measure.diagnosis import youden_threshold
-from mskjax.study import classification_evaluation
+from mskjax.study import classification_evaluation, explanation_folder
 from mskjax.study.classifier import Classifier, load_classifier, softmax
-from mskjax.study.evaluation_folder import file_name, is_own, write_table
+from mskjax.study.evaluation_folder import file_name, is_own
 from mskjax.study.explanation_pictures import DECISIONS, draw, heading
 from mskjax.study.prediction import progress
 from mskjax.study.probability_judge import SCORES, read_probabilities
@@ -55,7 +51,6 @@ COLUMNS = (
     "rank_correlation",
     "structural_similarity",
 )
-TABLE, RECORD = "explanations.csv", "explanations.json"
 _BATCH = 16
 _SEED = 0
 _CALIBRATING = 8  # images whose statistics a network with fresh weights takes
@@ -97,7 +92,7 @@ def explain(
     NaN too where a map is even, as shares are without a mask. Raises `OSError` where run or dataset are missing, and
     `ValueError` for a run of another task and for cases, methods, layers or classes that are not there.
     """
-    output = Path(output or Path(run) / "explanations")
+    output = Path(output or Path(run) / explanation_folder.NAME)
     if unknown := [method for method in methods if method not in METHODS]:
         raise ValueError(f"method {unknown[0]!r} is unknown; choose of {', '.join(METHODS)}")
     if target not in (None, *range(len(DECISIONS))):
@@ -200,10 +195,7 @@ def _maps(
 
 def _write(output: Path, found: _Explained, classifier: Classifier) -> pd.DataFrame:
     """Writes the folder, replacing what a former call left in it and nothing else; the table."""
-    if (output / RECORD).is_file():
-        for name in read_json(output / RECORD)["pictures"]:
-            remove(output / Path(name).name)
-        remove(output / RECORD)
+    explanation_folder.clear(output)
     rows, pictures = [], []
     for i in range(len(found.target)):
         own, attributed = zip(*_rows(found, i), strict=True)
@@ -212,8 +204,8 @@ def _write(output: Path, found: _Explained, classifier: Classifier) -> pd.DataFr
             written.write_bytes(_picture(found.data, i, own, attributed, classifier.window))
         rows.extend(own)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"label": "Int64"})
-    write_table(output / TABLE, table)
-    write_json(output / RECORD, {"weights_sha256": classifier.weights_sha256, "pictures": pictures})
+    learned = {method: squares[0] for method, squares in found.maps.items()}
+    explanation_folder.write(output, table, pictures, learned, classifier.weights_sha256)
     return table
 
 

@@ -135,8 +135,9 @@ def _cohort(findings: SarcopeniaFindings) -> list[str]:
 
 
 def _explained(findings: SarcopeniaFindings) -> list[str]:
-    """Figures 3b and 3c, or how they are made."""
-    heading = page.heading("Figure 3b and c: why, by Grad-CAM and LIME")
+    """Figures 3b and 3c, or how they are made, and the pictures of single cases."""
+    parts = [page.heading("Figure 3b and c: why, by Grad-CAM and LIME")]
+    parts += _drawn(findings, "figure_3b", "figure_3c") or [_how_explained(findings)]
     every = [(cell, path) for cell, paths in findings.explanations.items() for path in paths]
     made = []
     for cell, path in every[:EMBEDDED_PICTURES]:
@@ -145,11 +146,15 @@ def _explained(findings: SarcopeniaFindings) -> list[str]:
         made.append(page.figure(embedded, "jpeg", f"Explanation of a case by {cell}", f"{cell}: {path.stem}"))
     left_out = len(every) - len(made)
     told = [page.paragraph(f"The other {left_out} lie in the cells' folders.", "soft")] if left_out else []
-    if made:
-        return [heading, *told, page.pictures(made)]
+    return [*parts, *told, page.pictures(made)] if made else parts
+
+
+def _how_explained(findings: SarcopeniaFindings) -> str:
     if findings.explain_command:
-        return [heading, page.note("No pictures explain the decisions yet. What makes them:", findings.explain_command)]
-    return [heading, page.note("The study has kept no weights, so that its decisions cannot be explained any more.")]
+        return page.note(
+            "Nothing explains the shown decisions yet. What makes figures 3b and c:", findings.explain_command
+        )
+    return page.note("The study has kept no weights, so that its decisions cannot be explained any more.")
 
 
 def _key(findings: SarcopeniaFindings) -> list[str]:

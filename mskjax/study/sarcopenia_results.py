@@ -7,7 +7,6 @@ summary.json is written last and says what the results were made from: while tha
 """
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import mskjax
 from mskjax.data.dataset import Dataset
 from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 from mskjax.study import (
+    explanation_folder,
     plates,
     sarcopenia_examples,
+    sarcopenia_explained,
     sarcopenia_figures,
     sarcopenia_latex,
     sarcopenia_notes,
@@ -31,15 +32,16 @@ from mskjax.study import (
     text,
 )
 from mskjax.study.evaluation_folder import write_table
+from mskjax.study.explanation_folder import Explanations
 from mskjax.study.origin import are_phantoms, provenance_of
 from mskjax.study.plates import Plate
-from mskjax.study.sarcopenia import Cell, checked, missing, notes, plan, run_config
+from mskjax.study.sarcopenia import checked, missing, notes, plan, run_config
 from mskjax.study.sarcopenia_findings import SarcopeniaFindings, called
-from mskjax.study.sarcopenia_scores import best_pairs, decided, gather, measure, pairs
+from mskjax.study.sarcopenia_scores import Pair, best_pairs, decided, gather, measure, pairs
 from mskjax.study.study_folder import SUMMARY
 
 # To be raised when a figure, a table or the report changes, so that former results are made anew.
-EDITION = 1
+EDITION = 2
 TABLES = ("cases", "shuffles", "table_1", "table_2", "confusion", "calibration")
 PRINTED = ("table_1", "table_2")
 FIGURES = ("figure_1", "figure_3a", "figure_roc", "figure_calibration")
@@ -68,7 +70,7 @@ def evaluate_study(workdir: str | Path, output: str | Path | None = None, datase
     lacking = _lacking(study, {cell.network for cell in done})
     cells = [cell for cell in cells if cell.network not in lacking]
     remarks = [*study_remarks.of_cells(folders, cells, study, "cells of network"), *notes(data.cases, study)]
-    explained = _explanations(workdir, done)
+    explained = {cell.name: own for cell in done if (own := explanation_folder.current(folders[cell.name]))}
     made_from = {**_made_from(study, scores, explained), "planned": len(cells), "remarks": remarks, "missing": lacking}
     if study_folder.is_current(output, FILES, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
@@ -79,11 +81,11 @@ def evaluate_study(workdir: str | Path, output: str | Path | None = None, datase
         study=workdir.resolve().name,
         dataset=str(study["dataset"]),
         **tables,
-        plates=_plates(study, tables, data),
+        plates=_plates(study, tables, data, explained),
         planned_cells=len(cells),
         phantoms=are_phantoms(data.cases["image"].astype(str)),
         missing_networks=lacking,
-        explanations=explained,
+        explanations={cell: own.pictures for cell, own in explained.items() if own.pictures},
         explain_command=_explain_command(workdir, tables),
         further_notes=remarks,
         provenance=provenance_of(workdir),
@@ -108,34 +110,24 @@ def _lacking(study: dict[str, Any], trained: set[str]) -> dict[str, str]:
     return missing({**study, "networks": rest, "missing_weights": starts.SKIP})
 
 
-def _explanations(workdir: Path, cells: Sequence[Cell]) -> dict[str, list[Path]]:
-    """The pictures of launch.explain in the folders of cells, where they explain the weights that lie there now."""
-    found: dict[str, list[Path]] = {}
-    for cell in cells:
-        folder = workdir / "cells" / cell.name
-        record, weights = folder / "explanations" / "explanations.json", folder / "best" / "variables.safetensors"
-        if not (record.is_file() and weights.is_file()):
-            continue
-        told = read_json(record)
-        if told["weights_sha256"] == sha256(weights):
-            found[cell.name] = [path for name in told["pictures"] if (path := record.parent / name).is_file()]
-    return {name: paths for name, paths in found.items() if paths}
+def _shown_cell(tables: dict[str, pd.DataFrame]) -> tuple[Pair, int, str]:
+    """The best network with its policy, the shuffle in which it is shown, and the folder of that cell."""
+    best = best_pairs(tables["shuffles"])[0]
+    shuffle = int(dict(pairs(tables["table_2"]))[best]["shown_shuffle"].iloc[0])
+    return best, shuffle, f"{best[0]}_{best[1]}_shuffle{shuffle}"
 
 
 def _explain_command(workdir: Path, tables: dict[str, pd.DataFrame]) -> str:
-    """What explains the tests of the best network in its shown shuffle; empty where its weights are not kept."""
-    best = best_pairs(tables["shuffles"])[0]
-    shown = dict(pairs(tables["table_2"]))[best]["shown_shuffle"].iloc[0]
-    folder = workdir / "cells" / f"{best[0]}_{best[1]}_shuffle{shown}"
-    kept = (folder / "best").is_dir()
-    return f"python -m launch.explain --run={folder}" if kept else ""
+    """What explains the tests of the cell that is shown; empty where its weights are not kept."""
+    folder = workdir / "cells" / _shown_cell(tables)[2]
+    return f"python -m launch.explain --run={folder}" if (folder / "best").is_dir() else ""
 
 
-def _made_from(study: dict[str, Any], scores: pd.DataFrame, explained: dict[str, list[Path]]) -> dict[str, Any]:
+def _made_from(study: dict[str, Any], scores: pd.DataFrame, explained: dict[str, Explanations]) -> dict[str, Any]:
     """What the results depend on, besides the plan and the remarks."""
     return {
         "scores_sha256": hashlib.sha256(scores.to_csv(index=False).encode()).hexdigest(),
-        "explanations": {f"{cell}/{path.name}": sha256(path) for cell, paths in explained.items() for path in paths},
+        "explanations": {f"{cell}/{path.name}": sha256(path) for cell, own in explained.items() for path in own.files},
         **{name: study[name] for name in ("bootstrap_samples", "calibration_bins")},
         "mskjax": mskjax.__version__,
         "edition": EDITION,
@@ -156,15 +148,21 @@ def _tables(scores: pd.DataFrame, samples: int, bins: int) -> dict[str, pd.DataF
     return {"cases": cases, "shuffles": shuffles, **made}
 
 
-def _plates(study: dict[str, Any], tables: dict[str, pd.DataFrame], data: Dataset) -> list[Plate]:
+def _plates(
+    study: dict[str, Any], tables: dict[str, pd.DataFrame], data: Dataset, explained: dict[str, Explanations]
+) -> list[Plate]:
     cases, shuffles = tables["cases"], tables["shuffles"]
     chosen, shown = best_pairs(shuffles), sarcopenia_examples.examples(data)
     width, level = study["task"]["window_hu"], study["task"]["level_hu"]
     limits = (level - width / 2, level + width / 2) if data.values == "hu" else (0.0, 255.0)
+    (network, policy), shuffle, folder = _shown_cell(tables)
+    tests = cases.query("network == @network and policy == @policy and shuffle == @shuffle and split == 'test'")
+    cell = f"{called(network)} with {policy}, shuffle {shuffle}"
     return [
         sarcopenia_figures.auc_figure(shuffles, tables["table_1"]),
         *([sarcopenia_examples.examples_figure(shown, limits)] if shown else []),
         sarcopenia_figures.confusion_figure(tables["confusion"], chosen),
+        *sarcopenia_explained.figures(cell, explained.get(folder), tests, data, limits),
         sarcopenia_figures.roc_figure(cases, shuffles, chosen),
         sarcopenia_figures.calibration_figure(tables["calibration"], chosen),
     ]

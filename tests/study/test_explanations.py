@@ -1,4 +1,3 @@
-import functools
 import hashlib
 import json
 import re
@@ -15,10 +14,11 @@ import small_study
 
 from configs.classification import get_config
 from mskjax import convert, models, tasks
+from mskjax.data import batches
 from mskjax.data.dataset import read_dataset, stack, write_dataset
 from mskjax.explain import grad_cam
 from mskjax.files import read_json, write_json
-from mskjax.study import sarcopenia_results
+from mskjax.study import explanation_folder
 from mskjax.study.explanation_pictures import heading
 from mskjax.study.explanations import COLUMNS, explain, summary
 from mskjax.study.sarcopenia import Cell
@@ -85,6 +85,7 @@ def test_there_is_a_picture_a_case_and_a_row_a_case_and_method(explained):
         "002_p_1.png",
         "explanations.csv",
         "explanations.json",
+        "maps.npz",
     ]
     written = pd.read_csv(output / "explanations.csv")
     assert tuple(written.columns) == COLUMNS
@@ -176,7 +177,7 @@ def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, tmp_path
     explain(cell, cases=["p_1", "p2"], methods=["grad_cam"], randomised=False)
     (folder / "mine.png").touch()
     table = explain(cell, methods=["grad_cam"], randomised=False)
-    names = ["001_p_1.png", "explanations.csv", "explanations.json", "mine.png"]
+    names = ["001_p_1.png", "explanations.csv", "explanations.json", "maps.npz", "mine.png"]
     assert sorted(path.name for path in folder.iterdir()) == names
     weights = (cell / "best" / "variables.safetensors").read_bytes()
     told = {"weights_sha256": hashlib.sha256(weights).hexdigest(), "pictures": ["001_p_1.png"]}
@@ -185,10 +186,22 @@ def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, tmp_path
     assert pd.read_csv(folder / "explanations.csv")[list(COLUMNS[-2:])].isna().all(axis=None)
     assert "fresh" not in summary(table)
     # The report of a study shows them, but for those of other weights.
-    shown = functools.partial(sarcopenia_results._explanations, tmp_path, [planned])
-    assert shown() == {planned.name: [folder / "001_p_1.png"]}
+    shown = explanation_folder.current(cell)
+    assert shown and shown.pictures == (folder / "001_p_1.png",)
+    assert shown.files == (folder / "001_p_1.png", folder / "explanations.csv", folder / "maps.npz")
     (cell / "best" / "variables.safetensors").write_bytes(weights + b" ")
-    assert shown() == {}
+    assert explanation_folder.current(cell) is None
+
+
+def test_the_maps_lie_beside_the_pictures(explained):
+    """Those of the run's weights; a slice as wide as high fills its square."""
+    output, table = explained
+    with np.load(output / "maps.npz") as maps:
+        assert maps["case_id"].tolist() == ["p/1", "p_1"]
+        assert maps["grad_cam"].shape == maps["lime"].shape == (2, 64, 64)
+        own = batches.unfit(maps["grad_cam"][0], (SIDE, SIDE), np.array([2.0, 2.0], np.float32))
+    share = own[10:20, 5:25].sum() / own.sum()
+    assert share == pytest.approx(table["share_inside"].iloc[0], rel=1e-5)
 
 
 def test_the_layers_of_the_examples_are_in_the_networks_that_they_are_of():

@@ -18,7 +18,7 @@ from sarcopenia_cells import NETWORKS, POLICIES, known
 from small_study import contents
 
 from mskjax.data.dataset import read_dataset, write_dataset
-from mskjax.study import sarcopenia_results
+from mskjax.study import explanation_folder, sarcopenia_results
 from mskjax.study.plates import Plate
 from mskjax.study.sarcopenia_results import FIGURES, FILES, evaluate_study
 from mskjax.study.study_folder import answer
@@ -155,7 +155,41 @@ def test_explanations_are_shown_or_the_command_that_makes_them(copy):
     record = {"weights_sha256": hashlib.sha256(b"weights").hexdigest(), "pictures": ["001_s3_0.png"]}
     (best / "explanations" / "explanations.json").write_text(json.dumps(record))
     text = words(evaluate_study(copy))  # although the scores are the same
-    assert f"{best.name}: 001_s3_0" in text and "launch.explain" not in text
+    assert f"{best.name}: 001_s3_0" in text
+
+
+def test_figures_3b_and_3c_are_drawn_of_the_cell_that_is_shown(study, evaluated, tmp_path):
+    workdir = shutil.copytree(study, tmp_path / "study")
+    shown, other = (workdir / "cells" / f"densenet121_unfreezeall_shuffle{number}" for number in (0, 1))
+    explain_as(other, b"others")
+    assert not list(evaluate_study(workdir).glob("figure_3[bc].*"))
+    folder = explain_as(shown, b"weights")
+    output = evaluate_study(workdir)
+    drawn = sorted(path.name for path in output.glob("figure_3[bc].*"))
+    assert drawn == [f"figure_3{letter}.{suffix}" for letter in "bc" for suffix in ("pdf", "png")]
+    text = words(output)
+    assert "Figure 3b: Grad-CAM. DenseNet121 with unfreezeall, shuffle 0, whose tests figure 3a shows above" in text
+    assert "below what speaks for the decision. The map is 1 where layer relu speaks most" in text
+    assert "launch.explain" not in text
+    # Of other weights they are not shown.
+    (folder.parent / "best" / "variables.safetensors").write_bytes(b"trained again")
+    assert not list(evaluate_study(workdir).glob("figure_3[bc].*"))
+    assert f"What makes figures 3b and c: python -m launch.explain --run={shown}" in words(output)
+
+
+def explain_as(cell, weights):
+    """The folder in which a cell's tests are explained, by maps of one half of each slice."""
+    scores = pd.read_csv(cell / "scores.csv").query("split == 'test'")
+    (cell / "best").mkdir()
+    (cell / "best" / "variables.safetensors").write_bytes(weights)
+    decision = (scores["probability"] >= 0.5).astype(int)
+    about = pd.DataFrame({"case_id": scores["case_id"], "decision": decision, "explained": decision, "layer": "relu"})
+    table = pd.concat([about.assign(method=method) for method in ("grad_cam", "lime")])
+    half = np.repeat(np.eye(2, dtype=np.float32)[:1], 16, axis=0).repeat(8, axis=1)
+    maps = dict.fromkeys(("grad_cam", "lime"), np.stack([half] * len(scores)))
+    (cell / "explanations").mkdir()
+    explanation_folder.write(cell / "explanations", table, [], maps, hashlib.sha256(weights).hexdigest())
+    return cell / "explanations"
 
 
 def test_slices_without_masks_have_no_figure_2_and_phantoms_are_told_of(study, tmp_path):
