@@ -86,7 +86,7 @@ def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[
     """A study that can be run in `workdir`: its config, its dataset, and its cells but for weights that may be missing.
 
     Nothing is written. Raises `ValueError` or `OSError` where it cannot; weights that are missing, but not those of
-    another network, are warned of and not refused unless it is `to_train`.
+    another network, are warned of and not refused unless it is `to_train`; where none is there, all cells are told.
     """
     kind = kind_of(config)
     study = kind.checked(config)
@@ -105,8 +105,11 @@ def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[
         logging.warning("the weights of %s are missing; what adds them: %s", name, command)
     left = [name for name in study[kind.axis] if name not in lacking or study["missing_weights"] != SKIP]
     if not left:
-        raise FileNotFoundError(f"nothing is left to train, as the weights of all {kind.axis} are missing")
-    return study, dataset, kind.plan(dataset.cases, {**study, kind.axis: left})
+        why = f"as the weights of all {kind.axis} are missing"
+        if to_train:
+            raise FileNotFoundError(f"nothing is left to train, {why}; add those of one by its command above")
+        logging.warning("nothing would be trained yet, %s; this is the plan of all of them", why)
+    return study, dataset, kind.plan(dataset.cases, {**study, kind.axis: left or study[kind.axis]})
 
 
 def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:

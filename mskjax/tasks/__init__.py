@@ -52,7 +52,7 @@ def build(config: Mapping[str, Any]) -> Any:
     augmentation = Augmentation(**fields.pop("augmentation"))
     model = fields.pop("model")
     module: Any = build_module(model)
-    freeze = _freeze(fields, module)
+    freeze = _freeze(fields, module, model["name"])
     if (name == "jigsaw") != isinstance(module, JigsawResNet):
         raise ValueError(f"task {name} does not take the network {model['name']}; jigsaw_resnet101 belongs to jigsaw")
     if name == "classification":
@@ -101,7 +101,7 @@ def build_module(config: Mapping[str, Any]) -> Any:
     return models.build(**options, dtype=jnp.dtype(dtype))
 
 
-def _freeze(fields: dict[str, Any], module: nn.Module) -> tuple[str, ...]:
+def _freeze(fields: dict[str, Any], module: nn.Module, network: str) -> tuple[str, ...]:
     """The regexes of what is frozen, from "freeze" or "policy", of which one must be among the fields; takes it out."""
     if ("freeze" in fields) == ("policy" in fields):
         raise ValueError("a task has either freeze, regexes, or policy, a word or regexes; name one of the two")
@@ -109,7 +109,8 @@ def _freeze(fields: dict[str, Any], module: nn.Module) -> tuple[str, ...]:
         return tuple(fields.pop("freeze"))
     policy = fields.pop("policy")
     if policy == "unfreezetop10":
-        _say(f"unfreezetop10: beside the head, these layers learn (* those with weights): {policies.describe(module)}")
+        told = f"{network}, {policy}: beside the head, these layers learn (* those with weights)"
+        _say(f"{told}: {policies.describe(module)}")
     return policies.frozen(module, policy)
 
 

@@ -356,12 +356,18 @@ def test_a_done_pretext_of_another_dataset_is_refused(quick, pretrained, squares
     assert not quick.trained
 
 
-def test_asking_what_a_study_takes_needs_neither_weights_nor_devices(squares, tmp_path):
+def test_asking_what_a_study_takes_needs_neither_weights_nor_devices(squares, tmp_path, caplog):
     study = config(squares, inits=("random", "classification"), devices=64)
     with pytest.raises(FileNotFoundError, match=r"launch\.convert"):
         sweep.prepare(study, tmp_path / "study")
     _, _, cells = sweep.prepare(study, tmp_path / "study", to_train=False)
     assert {cell.init for cell in cells} == {"random", "classification"}
+    none = config(squares, inits=("classification",), missing_weights="skip")
+    with pytest.raises(FileNotFoundError, match="nothing is left to train, as .* are missing; add"):
+        sweep.prepare(none, tmp_path / "study")
+    _, _, cells = sweep.prepare(none, tmp_path / "study", to_train=False)
+    assert {cell.init for cell in cells} == {"classification"}
+    assert "nothing would be trained yet, as the weights of all inits are missing" in caplog.text
     with pytest.raises(ValueError, match="64 devices are asked for"):
         sweep.sweep(config(squares, devices=64), tmp_path / "study")
     assert not (tmp_path / "study").exists()

@@ -157,6 +157,15 @@ def test_build_takes_a_config_that_went_through_json():
     hash(task)
 
 
+def test_the_last_ten_layers_are_told_of_each_network_once(caplog):
+    tasks._say.cache_clear()
+    caplog.set_level("INFO")
+    for name in ("resnet50", "keras_resnet50", "resnet50"):
+        tasks.build({**CONFIG, "model": {"name": name, "num_classes": 2}, "policy": "unfreezetop10"})
+    told = [message.partition(": beside the head, these layers learn")[0] for message in caplog.messages]
+    assert told == ["resnet50, unfreezetop10", "keras_resnet50, unfreezetop10"]
+
+
 def test_a_policy_may_be_regexes():
     assert tasks.build({**CONFIG, "policy": ["backbone/bn1/.*"]}).freeze == ("backbone/bn1/.*",)
 
