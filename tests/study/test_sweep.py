@@ -363,7 +363,7 @@ def test_asking_what_a_study_takes_needs_neither_weights_nor_devices(squares, tm
     _, _, cells = sweep.prepare(study, tmp_path / "study", to_train=False)
     assert {cell.init for cell in cells} == {"random", "classification"}
     none = config(squares, inits=("classification",), missing_weights="skip")
-    with pytest.raises(FileNotFoundError, match="nothing is left to train, as .* are missing; add"):
+    with pytest.raises(FileNotFoundError, match=r"nothing is left to train, as .* are missing; add"):
         sweep.prepare(none, tmp_path / "study")
     _, _, cells = sweep.prepare(none, tmp_path / "study", to_train=False)
     assert {cell.init for cell in cells} == {"classification"}
