@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from absl import logging
 
-from mskjax.data.dataset import Dataset, read_dataset
+from mskjax.data.dataset import SPLITS, Dataset, read_dataset
+from mskjax.data.splits import counted
 from mskjax.files import atomic_path, read_json, remove, require_folder, write_json
 from mskjax.measure.diagnosis import Threshold, youden_threshold
 from mskjax.study import classification_report, diagnosis_plate, diagnosis_summary, evaluation_folder, origin, plates
@@ -28,13 +29,17 @@ _EDITION = 2
 
 @dataclass(frozen=True)
 class _Evaluated:
-    """The run, the dataset and its path, the split and its rows, and whether the run learned from the dataset."""
+    """The run, the dataset and its path, the split and its rows, and whether the run learned from the dataset.
+
+    `others` are the rows of the other splits, as of a cell of a study those of its own shuffle.
+    """
 
     workdir: Path
     source: Path
     data: Dataset
     split: str
     rows: np.ndarray
+    others: np.ndarray
     own: bool
 
 
@@ -60,7 +65,9 @@ def evaluate(
         return output
     require_folder(output)
     data, classifier = read_dataset(source), load_classifier(workdir)
-    what = _Evaluated(workdir, source, data, split, _rows(data, split, classifier if own else None), own)
+    rows = {name: _rows(data, name, classifier if own else None) for name in SPLITS}
+    others = np.concatenate([rows[name] for name in SPLITS if name != split])
+    what = _Evaluated(workdir, source, data, split, rows[split], others, own)
     cases, chosen = _cases(what, classifier), decision_threshold(workdir, source, data, own, classifier)
     cases["decision"] = (cases["probability"] >= chosen["value"]).astype(int)
     _write(output, what, cases, chosen, made_from)
@@ -177,8 +184,10 @@ def _notes(what: _Evaluated, cases: pd.DataFrame) -> list[str]:
     """What a reader must know before trusting the figures, in sentences."""
     unlabelled, rows = int(cases["label"].isna().to_numpy().sum()), what.rows
     patients = what.data.cases["patient_id"].to_numpy(str)
-    others = set(np.delete(patients, rows))
-    known = sum(patient in others for patient in patients[rows])
+    known = int(np.isin(patients[rows], patients[what.others]).sum())
+    # Of patients in a study's cell, whose slices without a label are of no part.
+    rest = np.setdiff1d(np.arange(len(patients)), [*rows, *what.others])
+    further = int(np.isin(patients[rest], patients[rows]).sum())
     notes = {
         "The cases are phantoms, drawn by a program; these figures say nothing about patients.": origin.are_phantoms(
             what.data.cases["image"].iloc[rows].astype(str)
@@ -191,6 +200,8 @@ def _notes(what: _Evaluated, cases: pd.DataFrame) -> list[str]:
         and what.split == "train",
         f"{known} of {len(rows)} cases show patients who are in another split too; these figures say little about new "
         "patients.": known > 0,
+        f"{counted(further, 'further slice')} of these patients without a label {'is' if further == 1 else 'are'} left "
+        "out.": further > 0,
         f"{unlabelled} of {len(cases)} cases have no label: they are decided, and enter no figure.": unlabelled > 0,
         "The run has not finished; these are its best weights so far.": not (what.workdir / "DONE").is_file(),
     }

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import pandas as pd
 
 from mskjax.data.dataset import Dataset
-from mskjax.study import data_efficiency, sarcopenia, starts
+from mskjax.study import data_efficiency, sarcopenia, sarcopenia_cohort, starts
 from mskjax.study.cell_run import Judge
 from mskjax.study.mask_judge import mask_judge
 from mskjax.study.probability_judge import probability_judge
@@ -109,7 +109,7 @@ KINDS = {
         run_config=sarcopenia.run_config,
         judge=probability_judge,
         factors=sarcopenia.factors,
-        notes=sarcopenia.notes,
+        notes=sarcopenia_cohort.notes,
     ),
 }
 

@@ -16,7 +16,6 @@ import pandas as pd
 from mskjax import tasks
 from mskjax.convert.manifest import conversion_command
 from mskjax.data.dataset import Dataset
-from mskjax.data.splits import counted
 from mskjax.models.policies import POLICIES
 from mskjax.study import cohort, shuffles, starts
 from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
@@ -85,7 +84,7 @@ def plan(cases: pd.DataFrame, config: Config) -> list[Cell]:
     """
     study = checked(config)
     labelled = shuffles.gather(cases)
-    drawn = [_drawn(labelled, parts) for parts in _shuffles(labelled, study)]
+    drawn = [_drawn(labelled, parts) for parts in shuffles.every(labelled, study)]
     return [
         Cell(network, policy, number, **drawn[number])
         for network, policy in product(study["networks"], study["policies"])
@@ -172,32 +171,6 @@ def missing(study: Mapping[str, Any]) -> dict[str, str]:
 def factors(study: Mapping[str, Any]) -> list[tuple[int, str]]:
     """The numbers whose product the cells are, each with its noun."""
     return [(len(study["networks"]), "network"), (len(study["policies"]), "policy"), (study["shuffles"], "shuffle")]
-
-
-def notes(cases: pd.DataFrame, config: Config) -> list[str]:
-    """What the report must say of the cohort, in sentences."""
-    study = plain(config)
-    labelled, fractions = shuffles.gather(cases), (study["validation_fraction"], study["test_fraction"])
-    counts = [len(labelled.of_class(label)) for label in shuffles.CLASSES]
-    shares = zip(*(shuffles.sizes(count, fractions) for count in counts), strict=True)
-    parts = ", ".join(
-        f"{sum(share)} {part} ({share[1]} of them sarcopenic)"
-        for part, share in zip(("train", "validate", "test"), shares, strict=True)
-    )
-    said = [f"Of {counted(sum(counts), 'labelled patient')}, {counts[1]} of them sarcopenic, in each shuffle {parts}."]
-    if labelled.unlabelled:
-        takes = "takes" if len(labelled.unlabelled) == 1 else "take"
-        said.append(f"{counted(len(labelled.unlabelled), 'case')} without a label {takes} no part.")
-    most = max(map(len, labelled.cases.values()))
-    if most > 1:
-        said.append(f"Patients have 1 to {most} slices, which stay together; every slice counts as a case.")
-    return said
-
-
-def _shuffles(labelled: Labelled, study: Mapping[str, Any]) -> list[dict[str, list[str]]]:
-    """The patients of each part of every shuffle."""
-    fractions, by_sex = (study["validation_fraction"], study["test_fraction"]), study["stratify"] == "label_and_sex"
-    return [shuffles.shuffle(labelled, fractions, number, study["seed"], by_sex) for number in range(study["shuffles"])]
 
 
 def _drawn(labelled: Labelled, parts: Mapping[str, Sequence[str]]) -> dict[str, tuple[Any, ...]]:

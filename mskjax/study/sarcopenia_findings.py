@@ -24,7 +24,7 @@ class SarcopeniaFindings:
 
     study: name of the study's folder.
     dataset: path of the dataset, for people.
-    cases, shuffles, table_1, table_2, confusion, calibration: the frames of the files of these names.
+    cases, shuffles, table_1, table_2, by_sex, confusion, calibration: the frames of the files of these names.
     plates: the figures at hand, in any order; absent ones are passed over.
     planned_cells: cells of the study's plan, trained or not.
     phantoms: whether the cases were drawn by a program.
@@ -41,6 +41,7 @@ class SarcopeniaFindings:
     shuffles: pd.DataFrame
     table_1: pd.DataFrame
     table_2: pd.DataFrame
+    by_sex: pd.DataFrame
     confusion: pd.DataFrame
     calibration: pd.DataFrame
     plates: Sequence[Plate]

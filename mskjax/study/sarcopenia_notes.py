@@ -10,6 +10,7 @@ from mskjax.study.report import number
 from mskjax.study.sarcopenia_findings import SarcopeniaFindings, called
 from mskjax.study.sarcopenia_scores import pairs
 
+GUESSING = 0.5  # the AUC of a coin
 HOW_TO_READ = {
     "AUC": "The area under the ROC curve: the chance that a sarcopenic case gets the higher probability of the two, "
     "when one of each class is drawn; 0.5 is guessing, 1 is perfect. It needs no threshold.",
@@ -21,6 +22,8 @@ HOW_TO_READ = {
     "sensitivity plus specificity the largest on the validation cases of its shuffle (Youden).",
     "Recall and specificity": "The share of sarcopenic cases that are called so, also called sensitivity, and the "
     "share of other cases that are not.",
+    "Men and women": "The same networks, thresholds and tests, told for each sex alone. A shuffle whose test has no "
+    "sarcopenic man, or none other, has no AUC of men.",
     "Precision and F1": "The share of the cases called sarcopenic that are, and its harmonic mean with recall. Where "
     "no case is called sarcopenic there is no precision: an en dash, which is not 0 and enters no mean. Means are of "
     "the shuffles that have a value, and the others are counted beside them.",
@@ -42,7 +45,7 @@ def answer(findings: SarcopeniaFindings) -> list[str]:
     preferred = f"Of {choices} networks and policies validation prefers {name} ({reached})."
     return [
         f"{preferred if choices > 1 else f'The study has {name} alone ({reached}).'} Its mean AUC in the tests of "
-        f"{counted(first['shuffles'], 'shuffle')} is {auc(first)}.",
+        f"{counted(first['shuffles'], 'shuffle')} is {auc(first)}{against_guessing(first)}.",
         f"At the thresholds that validation cases chose it tells {_share(second['pooled_tp'], positive)} sarcopenic "
         f"and {_share(second['pooled_tn'], negative)} other cases right, all tests pooled.",
     ]
@@ -54,6 +57,16 @@ def auc(row: dict[str, Any]) -> str:
     if not np.isnan(row["auc_low"]):
         parts.append(f"95 % interval {number(row['auc_low'], 2)} to {number(row['auc_high'], 2)}")
     return number(row["auc_mean"], 2) + (f" ({', '.join(parts)})" if parts else "")
+
+
+def against_guessing(row: dict[str, Any]) -> str:
+    """What the interval of a mean AUC says of guessing, as an end of a sentence; nothing where there is none."""
+    if np.isnan(row["auc_low"]):
+        return ""
+    if row["auc_low"] > GUESSING:
+        return ": better than guessing, which is 0.5"
+    told = "worse than" if row["auc_high"] < GUESSING else "not told apart from"
+    return f": {told} guessing, which is 0.5"
 
 
 def notes(findings: SarcopeniaFindings) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from mskjax.study.diagnosis_summary import MEASURES
 from mskjax.study.page import Cell
 from mskjax.study.report import EMBEDDED_PICTURES, flat, jpeg, number
 from mskjax.study.sarcopenia_findings import SarcopeniaFindings, called
+from mskjax.study.sarcopenia_sexes import RATES, UNKNOWN
 from mskjax.study.sarcopenia_tables import POOLED
 
 BESIDE = (
@@ -24,11 +25,12 @@ _TITLES = {
     "specificity": "Specificity",
     "f1": "F1",
 }
+_SEXES = {"M": "men", "F": "women", UNKNOWN: "not known"}
 
 
 def render(findings: SarcopeniaFindings) -> str:
     """The report as HTML."""
-    sections = (_opening, _table_1, _table_2, _counts, _curves, _cohort, _explained, _key, _shuffles, _origin)
+    sections = (_opening, _table_1, _table_2, _counts, _sexes, _curves, _cohort, _explained, _key, _shuffles, _origin)
     parts = [part for section in sections for part in section(findings)]
     return page.page(f"{findings.study}: sarcopenic or not?", parts)
 
@@ -125,13 +127,42 @@ def _counts(findings: SarcopeniaFindings) -> list[str]:
     return [page.heading("Who is called what"), *_drawn(findings, "figure_3a"), page.table(header, rows)]
 
 
+def _sexes(findings: SarcopeniaFindings) -> list[str]:
+    heading = page.heading("Men and women")
+    if set(findings.by_sex["sex"]) == {UNKNOWN}:
+        told = "The sex of no tested case is known; a column sex in the --cases of launch.prepare tells it."
+        return [heading, page.paragraph(told, "soft")]
+    key = (
+        "AUC: mean over the shuffles in whose test the sex has cases of both classes, and below it of how many. Recall "
+        "and specificity: of all tests pooled, at the thresholds of all cases together. With few sarcopenic cases of "
+        "a sex, differences between the sexes are mostly chance. Pointing at a dash shows why it is one."
+    )
+    header = ["Network", "Policy", "Sex", "Patients, sarcopenic", "AUC, mean", "95 % interval of the mean"]
+    rows = []
+    for row in findings.by_sex.to_dict("records"):
+        interval = f"{number(row['auc_low'], 2)} to {number(row['auc_high'], 2)}"
+        rows.append(
+            [
+                called(row["network"]),
+                row["policy"],
+                _SEXES[row["sex"]],
+                f"{row['patients']}, {row['sarcopenic_patients']}",
+                Cell(number(row["auc_mean"], 2), [f"{row['auc_shuffles']} of {row['shuffles']}"], row["undefined"]),
+                Cell("\N{EN DASH}" if math.isnan(row["auc_low"]) else interval, hover=row["undefined"]),
+                *(Cell(number(row[name], 2), hover=row["undefined"]) for name in RATES),
+            ]
+        )
+    return [heading, page.paragraph(key, "soft"), page.table([*header, "Recall", "Specificity"], rows)]
+
+
 def _curves(findings: SarcopeniaFindings) -> list[str]:
     return [page.heading("Ranking and calibration"), *_drawn(findings, "figure_roc", "figure_calibration")]
 
 
 def _cohort(findings: SarcopeniaFindings) -> list[str]:
     drawn = _drawn(findings, "figure_2")
-    return [page.heading("The cohort"), *drawn] if drawn else []
+    none = page.paragraph("Figure 2 shows slices with their masks, and no labelled case has a mask.", "soft")
+    return [page.heading("The cohort"), *(drawn or [none])]
 
 
 def _explained(findings: SarcopeniaFindings) -> list[str]:

@@ -1,6 +1,7 @@
 """The results of study B's classification: each cell's diagnosis of its test cases, Tables 1 and 2, figures, report.
 
-STUDY/evaluation/  cases.csv, shuffles.csv, table_1.csv/.tex, table_2.csv/.tex, confusion.csv, calibration.csv,
+STUDY/evaluation/  cases.csv, shuffles.csv, table_1.csv/.tex, table_2.csv/.tex, by_sex.csv, confusion.csv,
+                   calibration.csv,
                    figure_*.png/.pdf, figure_captions.txt, report.html, summary.json
 
 summary.json is written last and says what the results were made from: while that stands, nothing is made again.
@@ -25,6 +26,7 @@ from mskjax.study import (
     sarcopenia_latex,
     sarcopenia_notes,
     sarcopenia_report,
+    sarcopenia_sexes,
     sarcopenia_tables,
     starts,
     study_folder,
@@ -35,14 +37,15 @@ from mskjax.study.evaluation_folder import write_table
 from mskjax.study.explanation_folder import Explanations
 from mskjax.study.origin import are_phantoms, provenance_of
 from mskjax.study.plates import Plate
-from mskjax.study.sarcopenia import checked, missing, notes, plan, run_config
+from mskjax.study.sarcopenia import checked, missing, plan, run_config
+from mskjax.study.sarcopenia_cohort import notes
 from mskjax.study.sarcopenia_findings import SarcopeniaFindings, called
 from mskjax.study.sarcopenia_scores import Pair, best_pairs, decided, gather, measure, pairs
 from mskjax.study.study_folder import SUMMARY
 
 # To be raised when a figure, a table or the report changes, so that former results are made anew.
 EDITION = 2
-TABLES = ("cases", "shuffles", "table_1", "table_2", "confusion", "calibration")
+TABLES = ("cases", "shuffles", "table_1", "table_2", "by_sex", "confusion", "calibration")
 PRINTED = ("table_1", "table_2")
 FIGURES = ("figure_1", "figure_3a", "figure_roc", "figure_calibration")
 FILES = (
@@ -142,6 +145,7 @@ def _tables(scores: pd.DataFrame, samples: int, bins: int) -> dict[str, pd.DataF
     made = {
         "table_1": first,
         "table_2": sarcopenia_tables.table_2(shuffles, first),
+        "by_sex": sarcopenia_sexes.by_sex(cases, first, samples),
         "confusion": sarcopenia_tables.confusion(shuffles, first),
         "calibration": sarcopenia_tables.calibration(cases, first, bins),
     }

@@ -16,11 +16,12 @@ from mskjax.measure import diagnosis
 from mskjax.study.diagnosis_summary import MEASURES, diagnose
 from mskjax.study.probability_judge import SCORES, read_probabilities
 from mskjax.study.sarcopenia import Cell
+from mskjax.study.shuffles import gather as gather_patients
 
 PAIR = ["network", "policy"]
 CELL = [*PAIR, "shuffle"]
 COUNTS = {"tn": "true_negative", "fp": "false_positive", "fn": "false_negative", "tp": "true_positive"}
-SCORED = (*CELL, "case_id", "patient_id", "split", "label", "probability")
+SCORED = (*CELL, "case_id", "patient_id", "sex", "split", "label", "probability")
 
 Pair = tuple[str, str]
 
@@ -33,6 +34,7 @@ def gather(workdir: Path, cells: Sequence[Cell], data: Dataset) -> pd.DataFrame:
     if not cells:
         raise ValueError(f"no cell of {workdir} is done; train them with launch.sweep")
     about = data.cases.assign(case_id=data.cases["case_id"].astype(str)).set_index("case_id")
+    sex = gather_patients(data.cases).sex
     parts = []
     for cell in cells:
         folder = workdir / "cells" / cell.name
@@ -44,7 +46,8 @@ def gather(workdir: Path, cells: Sequence[Cell], data: Dataset) -> pd.DataFrame:
                 f"{folder / SCORES} is of other cases or labels than its cell's; delete {folder} and train it again"
             )
         patients = about.loc[rows["case_id"], "patient_id"].astype(str).to_numpy()
-        parts.append(rows.assign(**{name: getattr(cell, name) for name in CELL}, patient_id=patients))
+        own = {"patient_id": patients, "sex": [sex[patient] for patient in patients]}
+        parts.append(rows.assign(**{name: getattr(cell, name) for name in CELL}, **own))
     return pd.concat(parts, ignore_index=True).reindex(columns=list(SCORED))
 
 

@@ -6,6 +6,7 @@ former ones as they are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from mskjax.data.splits import apportion, counted
 
 PARTS = ("train", "validation", "test")
 CLASSES = {0: "not sarcopenic", 1: "sarcopenic"}
-SEXES = {"M": "man", "F": "woman", "": "patient of unknown sex"}
+SEXES = ("M", "F", "")  # "" is not known
 _SHUFFLE = 6  # leads the entropy, as of the other random numbers of a study, so that no two purposes share a stream
 
 
@@ -66,6 +67,12 @@ def gather(cases: pd.DataFrame) -> Labelled:
     return Labelled(of_patient, label, sexes, tuple(map(str, cases["case_id"][~known])))
 
 
+def every(labelled: Labelled, study: Mapping[str, Any]) -> list[dict[str, list[str]]]:
+    """The patients of each part of every shuffle of a study's config, as `shuffle` draws them."""
+    fractions, by_sex = (study["validation_fraction"], study["test_fraction"]), study["stratify"] == "label_and_sex"
+    return [shuffle(labelled, fractions, number, study["seed"], by_sex) for number in range(study["shuffles"])]
+
+
 def sizes(count: int, fractions: Sequence[float]) -> tuple[int, int, int]:
     """How many of `count` patients of a class train, validate and test, by the fractions that validate and test.
 
@@ -97,7 +104,7 @@ def shuffle(
             )
         order = np.random.default_rng((_SHUFFLE, number, label, seed)).permutation(len(patients))
         drawn = [patients[place] for place in order]
-        kinds = SEXES if by_sex else [""]
+        kinds = SEXES if by_sex else ("",)
         strata = [[who for who in drawn if not by_sex or labelled.sex[who] == kind] for kind in kinds]
         for part, share in zip(PARTS, shares, strict=True):
             for own, count in zip(strata, apportion(share, [len(own) for own in strata]), strict=True):

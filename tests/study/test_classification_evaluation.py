@@ -148,6 +148,19 @@ def test_a_cell_of_a_study_is_evaluated_on_its_own_shuffle(workdir, monkeypatch)
     assert read_json(folder / "summary.json")["threshold"]["value"] == pytest.approx(0.75)
 
 
+def test_a_patients_further_slices_are_counted_by_the_part_they_are_of(workdir, monkeypatch, tmp_path):
+    """In a cell, d and e are of one patient: e in no part is left out, e in another part is a patient in two."""
+    cell = {"test_cases": ["t0", "d"], "validation_cases": ["c", "b"], "train_cases": ["t1"]}
+    use(monkeypatch, [case[4] for case in CASES], cell)
+    notes = read_json(evaluate(workdir, output=tmp_path / "first") / "summary.json")["notes"]
+    assert notes == ["1 further slice of these patients without a label is left out."]
+    use(monkeypatch, [case[4] for case in CASES], {**cell, "train_cases": ["t1", "e"]})
+    notes = read_json(evaluate(workdir, output=tmp_path / "second") / "summary.json")["notes"]
+    assert notes == [
+        "1 of 2 cases show patients who are in another split too; these figures say little about new patients."
+    ]
+
+
 @pytest.mark.parametrize(
     ("split", "note"), [("validation", "chosen on these very cases"), ("train", "has learned from these cases")]
 )

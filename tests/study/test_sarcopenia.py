@@ -121,16 +121,6 @@ def test_configs_that_cannot_be(changes, message):
         plan(cohort(), study("init=random", **changes))
 
 
-def test_notes_say_who_takes_part():
-    cases = pd.concat([cohort(), cohort(1).assign(case_id="p00_1"), cohort(1).assign(case_id="x", sarcopenia=pd.NA)])
-    assert sarcopenia.notes(cases, study()) == [
-        "Of 79 labelled patients, 18 of them sarcopenic, in each shuffle 54 train (12 of them sarcopenic), "
-        "12 validate (3 of them sarcopenic), 13 test (3 of them sarcopenic).",
-        "1 case without a label takes no part.",
-        "Patients have 1 to 2 slices, which stay together; every slice counts as a case.",
-    ]
-
-
 @pytest.fixture(scope="module")
 def bright(tmp_path_factory):
     """12 patients, six of them bright, and one without a label."""

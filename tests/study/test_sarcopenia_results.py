@@ -18,7 +18,7 @@ from sarcopenia_cells import NETWORKS, POLICIES, known
 from small_study import contents
 
 from mskjax.data.dataset import read_dataset, write_dataset
-from mskjax.study import explanation_folder, sarcopenia_results
+from mskjax.study import explanation_folder, sarcopenia_notes, sarcopenia_results
 from mskjax.study.plates import Plate
 from mskjax.study.sarcopenia_results import FIGURES, FILES, evaluate_study
 from mskjax.study.study_folder import answer
@@ -57,7 +57,7 @@ def test_every_file_is_there(evaluated, study):
     assert evaluated == study / "evaluation"
     assert {path.name for path in evaluated.iterdir()} == {*FILES, "figure_2.png", "figure_2.pdf", "summary.json"}
     header = (evaluated / "cases.csv").read_text().splitlines()[0]
-    assert header == "network,policy,shuffle,case_id,patient_id,split,label,probability,threshold,decision"
+    assert header == "network,policy,shuffle,case_id,patient_id,sex,split,label,probability,threshold,decision"
     shuffles = pd.read_csv(evaluated / "shuffles.csv")
     assert len(shuffles) == 8
     blind = shuffles.loc[(shuffles["network"] == "densenet121") & (shuffles["policy"] == "freezeall")]
@@ -69,9 +69,31 @@ def test_the_answer_is_the_network_that_validation_prefers(evaluated):
     assert (
         "Of 4 networks and policies validation prefers DenseNet121 with unfreezeall (mean validation AUC 1.00)" in told
     )
-    assert "in the tests of 2 shuffles is 1.00 (sd 0.00, 95 % interval 1.00 to 1.00)" in told
+    guessing = ": better than guessing, which is 0.5."
+    assert f"in the tests of 2 shuffles is 1.00 (sd 0.00, 95 % interval 1.00 to 1.00){guessing}" in told
     assert "it tells 6 of 6 (100 %) sarcopenic and 12 of 12 (100 %) other cases right, all tests pooled" in told
     assert told.endswith(f"report: {evaluated / 'report.html'}")
+
+
+def test_guessing_is_told_apart_as_far_as_the_interval_does():
+    spans = {(0.51, 0.9): "better than", (0.5, 0.9): "not told apart from", (0.2, 0.49): "worse than"}
+    for (low, high), words_ in spans.items():
+        row = {"auc_low": low, "auc_high": high}
+        assert sarcopenia_notes.against_guessing(row) == f": {words_} guessing, which is 0.5"
+    assert sarcopenia_notes.against_guessing({"auc_low": np.nan, "auc_high": np.nan}) == ""
+
+
+def test_results_are_told_by_sex(evaluated):
+    """The invented patients are men and women in turn; DenseNet with all learning is always right."""
+    text = words(evaluated)
+    assert "men (1 of them sarcopenic)" in text or "men (1 to 2 of them sarcopenic)" in text
+    assert "stratified by class, and not by sex" in text
+    found = pd.read_csv(evaluated / "by_sex.csv").set_index(["network", "policy", "sex"]).sort_index()
+    assert len(found) == 2 * len(NETWORKS) * len(POLICIES)
+    best = found.loc[("densenet121", "unfreezeall")]
+    assert (best[["auc_mean", "recall", "specificity"]] == 1).all(axis=None)
+    assert best["cases"].sum() == 18
+    assert "DenseNet121 unfreezeall men" in text and "DenseNet121 unfreezeall women" in text
 
 
 def test_the_report_answers_first_and_then_warns(evaluated):
@@ -196,16 +218,18 @@ def test_slices_without_masks_have_no_figure_2_and_phantoms_are_told_of(study, t
     whole = read_dataset(study.parent / "dataset")
     images = [f"phantoms/images/phantom_{i:04d}.nii.gz" for i in range(len(whole.cases))]
     bare = type(whole.slices)(**{**vars(whole.slices), "mask": np.zeros_like(whole.slices.mask)})
-    write_dataset(tmp_path / "dataset", bare, whole.cases.assign(image=images, mask=""), {})
+    write_dataset(tmp_path / "dataset", bare, whole.cases.assign(image=images, mask="", sex=""), {})
     workdir = invent_study(
         tmp_path / "study", tmp_path / "dataset", known, networks=["densenet121"], policies=["unfreezeall"], shuffles=1
     )
     output = evaluate_study(workdir, tmp_path / "results")
     assert output == tmp_path / "results" and not list(output.glob("figure_2*"))
     text = words(output)
+    assert "Figure 2 shows slices with their masks, and no labelled case has a mask." in text
     assert "The study has DenseNet121 with unfreezeall alone" in text
     assert "The cases are phantoms, drawn by a program" in text
     assert "There is one shuffle only" in text
+    assert "The sex of no tested case is known; a column sex" in text
 
 
 def test_another_dataset_or_config_is_refused(copy, tmp_path):

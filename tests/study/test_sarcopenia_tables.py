@@ -150,7 +150,10 @@ def test_one_shuffle_has_no_sd_and_one_sick_patient_no_interval(cases, shuffles)
 
 
 def test_decisions_are_those_from_the_threshold_on(cases):
-    of_cell, of_case = ["network", "policy", "shuffle"], ["case_id", "patient_id", "split", "label", "probability"]
+    of_cell, of_case = (
+        ["network", "policy", "shuffle"],
+        ["case_id", "patient_id", "sex", "split", "label", "probability"],
+    )
     assert list(cases.columns) == [*of_cell, *of_case, "threshold", "decision"]
     assert (cases["decision"] == (cases["probability"] >= cases["threshold"])).all()
     assert set(cases.loc[cases["probability"] == cases["threshold"], "decision"]) == {1}
