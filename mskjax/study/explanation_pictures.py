@@ -2,7 +2,8 @@
 
 A map is the more opaque the more it says, so that the anatomy stays to be seen where it says nothing. Grad-CAM, which
 has one sign, is in viridis; LIME, which has two, runs from blue (against) to red (for the class). Both are even to the
-eye and told apart by the colour-blind. Slices come in the axial view, patient's right on the left.
+eye and told apart by the colour-blind. Slices of CT come in the axial view, patient's right on the left; the sides of
+bitmaps are not known.
 """
 
 import io
@@ -38,10 +39,12 @@ def draw(
     maps: Mapping[str, Float[np.ndarray, "h w"]],
     title: str,
     window: tuple[float, float],
+    sided: bool,
 ) -> bytes:
     """The PNG of one case: a panel of the slice, shown from the one to the other value of `window`, and one a method.
 
-    Grad-CAM's scale ends at 1, that of LIME's map at its own largest value. Air around the body is cropped away.
+    Grad-CAM's scale ends at 1, that of LIME's map at its own largest value. Air around the body is cropped away. R and
+    L stand at the sides of a slice that is `sided`.
     """
     height, width = image_hu[body_box(image_hu, [mask > 0], spacing_mm)].shape * spacing_mm
     with matplotlib.rc_context(STYLE):
@@ -51,7 +54,7 @@ def draw(
         panels = figure.subplots(1, 1 + len(maps), squeeze=False)[0]
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
         for axes, name in zip(panels, ("", *maps), strict=True):
-            panel(figure, axes, (image_hu, mask, spacing_mm), window, name, maps.get(name))
+            panel(figure, axes, (image_hu, mask, spacing_mm), window, sided, name, maps.get(name))
             axes.set_title(_NAMES[name] if name else "Slice" + ", mask outlined" * bool(mask.any()))
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
@@ -63,10 +66,11 @@ def panel(
     axes: Axes,
     case: tuple[Any, Any, Any],
     window: tuple[float, float],
+    sided: bool,
     method: str = "",
     values: Float[np.ndarray, "h w"] | None = None,
 ) -> None:
-    """Draws a case (its image, mask and spacing, as of `Slices.case`) with its outline, over it a method's map."""
+    """Draws a case (image, mask and spacing as of `Slices.case`) as `draw` does, with a method's map over it."""
     image_hu, mask, spacing_mm = case
     box = body_box(image_hu, [mask > 0], spacing_mm)
     height, width = image_hu[box].shape * spacing_mm
@@ -77,7 +81,7 @@ def panel(
     if mask[box].any():
         _outline(axes, mask[box], extent)
     axes.set_axis_off()
-    for side, x in (("R", 0.02), ("L", 0.96)):
+    for side, x in (("R", 0.02), ("L", 0.96)) if sided else ():
         axes.text(x, 0.5, side, color="white", transform=axes.transAxes)
 
 

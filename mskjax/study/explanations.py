@@ -236,4 +236,4 @@ def _rows(found: _Explained, i: int) -> Iterator[tuple[dict[str, Any], np.ndarra
 def _picture(data: Dataset, i: int, rows: Sequence[dict[str, Any]], maps: Sequence[np.ndarray], window: tuple) -> bytes:
     image_hu, mask, spacing_mm = data.slices.case(i)
     panels = {row["method"]: attributed for row, attributed in zip(rows, maps, strict=True)}
-    return draw(image_hu, spacing_mm, mask, panels, heading(rows[0]), window)
+    return draw(image_hu, spacing_mm, mask, panels, heading(rows[0]), window, sided=data.values == "hu")

@@ -22,12 +22,13 @@ _SEXES = {"M": "man", "F": "woman"}
 
 @dataclass(frozen=True)
 class Example:
-    """A patient's slice with the mask and what is known of the patient, in words."""
+    """A patient's slice with the mask, what is known of the patient, in words, and whether it is seen from the feet."""
 
     told: str
     image_hu: Int16[np.ndarray, "h w"]
     mask: UInt8[np.ndarray, "h w"]
     spacing_mm: Float[np.ndarray, "2"]
+    from_feet: bool
 
 
 def examples(data: Dataset) -> list[Example]:
@@ -44,7 +45,7 @@ def examples(data: Dataset) -> list[Example]:
             continue
         middle = np.median(list(size.values()))
         row = min(size, key=lambda row: (abs(size[row] - middle), str(data.slices.case_id[row])))
-        found.append(Example(_told(data, row, name, size[row]), *data.slices.case(row)))
+        found.append(Example(_told(data, row, name, size[row]), *data.slices.case(row), from_feet=data.values == "hu"))
     return found
 
 
@@ -59,12 +60,13 @@ def examples_figure(chosen: list[Example], window: tuple[float, float]) -> Plate
         for axes, name in zip(panels[-1], ("slice", "outlined", "mask"), strict=True):
             axes.set_xlabel(name)
 
+    seen = " Seen from the feet." if all(example.from_feet for example in chosen) else ""
     return plates.make(
         "figure_2",
         "Figure 2: patients of the cohort",
         "Two patients, each as slice, as slice with the muscle outlined, and as mask",
         "Of each class the case whose muscle is nearest to the class's median: the slice at L3 as the networks' window "
-        "shows it, the muscle outlined, and the mask. Networks see the slice alone. Seen from the feet.",
+        f"shows it, the muscle outlined, and the mask. Networks see the slice alone.{seen}",
         (3 * _PANEL_INCHES, (_PANEL_INCHES * 0.85 + 0.3) * len(chosen)),
         draw,
     )

@@ -43,11 +43,12 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class _Shown:
-    """A case of a figure: what is written above it, the case as `Slices.case` gives it, and its map."""
+    """A case of a figure: the words above it, the case as `Slices.case` gives it, its map, whether sides are known."""
 
     told: str
     case: tuple[Any, Any, Any]
     values: np.ndarray
+    sided: bool
 
 
 def figures(
@@ -85,15 +86,15 @@ def _shown(row: dict[str, Any], square: np.ndarray, data: Dataset) -> _Shown:
     case = data.slices.case(list(map(str, data.slices.case_id)).index(row["case_id"]))
     image, _, spacing_mm = case
     told = f"{_OUTCOMES[row['label'], row['decision']]}\nprobability {row['probability']:.2f}"
-    return _Shown(told, case, batches.unfit(square, image.shape, spacing_mm))
+    return _Shown(told, case, batches.unfit(square, image.shape, spacing_mm), sided=data.values == "hu")
 
 
 def _plate(method: str, cell: str, shown: list[_Shown], rows: pd.DataFrame, window: tuple[float, float]) -> Plate:
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, len(shown), squeeze=False)
         for (above, below), one in zip(panels.T, shown, strict=True):
-            panel(figure, above, one.case, window)
-            panel(figure, below, one.case, window, method, one.values)
+            panel(figure, above, one.case, window, one.sided)
+            panel(figure, below, one.case, window, one.sided, method, one.values)
             above.set_title(one.told, fontsize=9.5)
 
     name, title, how = _WORDS[method]

@@ -12,9 +12,9 @@ MASK[10:20, 20:40] = 1
 NONE = np.zeros((40, 60), np.uint8)
 
 
-def picture(mask=NONE, maps=None, image=HU, spacing=(1.0, 1.0)):
+def picture(mask=NONE, maps=None, image=HU, spacing=(1.0, 1.0), sided=True):
     """The picture's pixels, as signed numbers."""
-    png = draw(image, np.array(spacing), mask, maps or {}, "case", (-175.0, 250.0))
+    png = draw(image, np.array(spacing), mask, maps or {}, "case", (-175.0, 250.0), sided)
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
@@ -26,6 +26,12 @@ def extent(pixels):
 
 def test_a_slice_without_mask_and_map_is_grey():
     assert not np.ptp(picture(), axis=-1).any()
+
+
+def test_sides_are_told_where_they_are_known():
+    changed = np.nonzero((picture() != picture(sided=False)).any(axis=(0, 2)))[0] / picture().shape[1]
+    assert changed.min() < 0.1 < 0.9 < changed.max()
+    assert not ((changed > 0.1) & (changed < 0.9)).any()
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 1.0)])
@@ -57,5 +63,5 @@ def test_a_map_of_nothing_can_be_drawn():
 
 
 def test_equal_arguments_give_equal_bytes():
-    arguments = (HU, np.ones(2), MASK, {"lime": np.eye(40, 60)}, "case", (-175.0, 250.0))
+    arguments = (HU, np.ones(2), MASK, {"lime": np.eye(40, 60)}, "case", (-175.0, 250.0), True)
     assert draw(*arguments) == draw(*arguments)

@@ -1,5 +1,7 @@
 """What the figures of a classification study draw."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,3 +81,8 @@ def test_examples_are_the_patients_of_median_muscle(tmp_path, canvases):
     assert panels[0].images[0].get_clim() == (-175, 250)
     assert [len(axes.collections) for axes in panels] == [0, 1, 0] * 2  # the outline
     assert panels[5].images[0].get_array().sum() == 49
+    ct, bitmap = (
+        sarcopenia_examples.examples_figure([dataclasses.replace(sick, from_feet=known)], (0.0, 255.0)).caption
+        for known in (True, False)
+    )
+    assert ct == f"{bitmap} Seen from the feet."
