@@ -117,7 +117,7 @@ def run_config(config: Config, cell: Cell) -> dict[str, Any]:
 
 def checked(config: Config) -> dict[str, Any]:
     """The study's config as `plain` gives it; `ValueError` for the first field in it that cannot be."""
-    study = plain(config)
+    study = {"stratify": "label", **plain(config)}  # as studies of before there was a choice did
     check_whole(study, LEAST)
     check_rules(study, RULES)
     check_words(study, WORDS)

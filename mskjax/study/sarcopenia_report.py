@@ -137,7 +137,7 @@ def _sexes(findings: SarcopeniaFindings) -> list[str]:
         "and specificity: of all tests pooled, at the thresholds of all cases together. With few sarcopenic cases of "
         "a sex, differences between the sexes are mostly chance. Pointing at a dash shows why it is one."
     )
-    header = ["Network", "Policy", "Sex", "Patients, sarcopenic", "AUC, mean", "95 % interval of the mean"]
+    header = ["Network", "Policy", "Sex", "Sarcopenic patients", "AUC, mean", "95 % interval of the mean"]
     rows = []
     for row in findings.by_sex.to_dict("records"):
         interval = f"{number(row['auc_low'], 2)} to {number(row['auc_high'], 2)}"
@@ -146,7 +146,7 @@ def _sexes(findings: SarcopeniaFindings) -> list[str]:
                 called(row["network"]),
                 row["policy"],
                 _SEXES[row["sex"]],
-                f"{row['patients']}, {row['sarcopenic_patients']}",
+                f"{row['sarcopenic_patients']} of {row['patients']}",
                 Cell(number(row["auc_mean"], 2), [f"{row['auc_shuffles']} of {row['shuffles']}"], row["undefined"]),
                 Cell("\N{EN DASH}" if math.isnan(row["auc_low"]) else interval, hover=row["undefined"]),
                 *(Cell(number(row[name], 2), hover=row["undefined"]) for name in RATES),

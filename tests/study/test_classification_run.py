@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict
 from configs import classification
 from mskjax import tasks
 from mskjax.convert import load_variables
+from mskjax.data import batches
 from mskjax.data.dataset import read_dataset, stack, write_dataset
 from mskjax.study.classification_evaluation import evaluate
 from mskjax.training import train
@@ -57,7 +58,10 @@ def test_training_moves_what_the_policy_names_and_nothing_else(bright, tmp_path)
     assert {path.partition("/")[0] for path in moved} == {"params", "batch_stats"}
 
 
-def test_a_run_learns_and_is_evaluated(bright, tmp_path):
+def test_a_run_learns_and_is_evaluated(bright, tmp_path, monkeypatch):
+    """All its slices are cut to study B's window before they are resampled."""
+    fit, seen = batches.fit, []
+    monkeypatch.setattr(batches, "fit", lambda *arguments: seen.append(arguments[2:]) or fit(*arguments))
     train(small(bright, "unfreezeall", epochs=6, learning_rate=3e-3), tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.3 < rows[0]["loss"]
@@ -65,6 +69,7 @@ def test_a_run_learns_and_is_evaluated(bright, tmp_path):
     found = json.loads((evaluate(tmp_path) / "summary.json").read_text())
     assert found["metrics"]["auc"]["value"] == 1
     assert found["threshold"]["cases"] == 6
+    assert seen == [((-175.0, 250.0),)] * 3, "to train, of the test cases and of the validation cases"
 
 
 def test_balanced_class_weights_are_those_of_who_trains(bright, tmp_path):

@@ -11,6 +11,7 @@ import small_study
 from configs.sarcopenia_classification import get_config
 from mskjax import tasks
 from mskjax.convert import load_variables
+from mskjax.data import batches
 from mskjax.data.dataset import stack, write_dataset
 from mskjax.study import sarcopenia, sweep
 from mskjax.study.account import account
@@ -143,12 +144,14 @@ def small(dataset, **fields):
 
 
 @pytest.mark.usefixtures("quick_compilation")
-def test_a_small_study(bright, tmp_path):
-    """One compilation of the step, the evaluation and the prediction for each network and policy."""
-    config = small(bright)
+def test_a_small_study(bright, tmp_path, monkeypatch):
+    """One compilation of the step, the evaluation and the prediction for each network and policy; CT is cut first."""
+    config, fit, seen = small(bright), batches.fit, []
+    monkeypatch.setattr(batches, "fit", lambda *arguments: seen.append(arguments[2:]) or fit(*arguments))
     with small_study.compilations() as count:
         assert sweep.sweep(config, tmp_path) == {}
     assert [count(name) for name in ("train_step", "evaluate_step", "predict")] == [2, 2, 2]
+    assert set(seen) == {((-175.0, 250.0),)}
     cells = plan(sweep.read_dataset(bright).cases, config)
     assert sorted(path.name for path in (tmp_path / "cells").iterdir()) == sorted(cell.name for cell in cells)
     for cell in cells:
