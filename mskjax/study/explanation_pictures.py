@@ -8,7 +8,7 @@ bitmaps are not known.
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -20,7 +20,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mskjax.study.overlays import COLOURS, body_box
-from mskjax.study.plates import STYLE
+from mskjax.study.plates import MINUS, STYLE
 
 Extent = tuple[float, float, float, float]
 DECISIONS = ("not sarcopenic", "sarcopenic")
@@ -69,20 +69,29 @@ def panel(
     sided: bool,
     method: str = "",
     values: Float[np.ndarray, "h w"] | None = None,
+    bar: Literal["right", "bottom"] = "right",
 ) -> None:
-    """Draws a case (image, mask and spacing as of `Slices.case`) as `draw` does, with a method's map over it."""
+    """Draws a case (image, mask and spacing as of `Slices.case`) as `draw` does, with a method's map over it.
+
+    `bar` is the side of the panel on which the map's scale stands.
+    """
     image_hu, mask, spacing_mm = case
     box = body_box(image_hu, [mask > 0], spacing_mm)
     height, width = image_hu[box].shape * spacing_mm
     extent = (0.0, width, height, 0.0)
     axes.imshow(image_hu[box], "gray", vmin=window[0], vmax=window[1], extent=extent)
     if values is not None:
-        _colour(figure, axes, values[box], extent, signed=method == "lime")
+        shown = _colour(axes, values[box], extent, signed=method == "lime")
+        scale = figure.colorbar(shown, ax=axes, location=bar, shrink=0.8, pad=0.02)
+        scale.outline.set_visible(False)
+        if bar == "bottom":
+            ends = (shown.norm.vmin, (shown.norm.vmin + shown.norm.vmax) / 2, shown.norm.vmax)
+            scale.set_ticks(ends, labels=[f"{end:.2g}".replace("-", MINUS) for end in ends])
     if mask[box].any():
         _outline(axes, mask[box], extent)
     axes.set_axis_off()
-    for side, x in (("R", 0.02), ("L", 0.96)) if sided else ():
-        axes.text(x, 0.5, side, color="white", transform=axes.transAxes)
+    for side, x, aligned in (("R", 0.02, "left"), ("L", 0.98, "right")) if sided else ():
+        axes.text(x, 0.5, side, color="white", ha=aligned, transform=axes.transAxes)
 
 
 def heading(row: Mapping[str, Any]) -> str:
@@ -95,14 +104,13 @@ def heading(row: Mapping[str, Any]) -> str:
     )
 
 
-def _colour(figure: Figure, axes: Axes, values: Float[np.ndarray, "h w"], extent: Extent, signed: bool) -> None:
+def _colour(axes: Axes, values: Float[np.ndarray, "h w"], extent: Extent, signed: bool) -> Any:
+    """Draws a map; its scale."""
     highest = float(np.abs(values).max() if signed else 1) or 1.0
     scale: dict[str, Any] = {"cmap": "RdBu_r" if signed else "viridis", "vmin": -highest * signed, "vmax": highest}
     opacity = _OPACITY * np.abs(values) / highest
     axes.imshow(values, alpha=opacity, extent=extent, **scale)
-    shown = ScalarMappable(Normalize(scale["vmin"], highest), scale["cmap"])
-    bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02)
-    bar.outline.set_visible(False)
+    return ScalarMappable(Normalize(scale["vmin"], highest), scale["cmap"])
 
 
 def _outline(axes: Axes, mask: Real[np.ndarray, "h w"], extent: Extent) -> None:

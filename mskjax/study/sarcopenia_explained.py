@@ -94,7 +94,9 @@ def _plate(method: str, cell: str, shown: list[_Shown], rows: pd.DataFrame, wind
         panels = figure.subplots(2, len(shown), squeeze=False)
         for (above, below), one in zip(panels.T, shown, strict=True):
             panel(figure, above, one.case, window, one.sided)
-            panel(figure, below, one.case, window, one.sided, method, one.values)
+            panel(figure, below, one.case, window, one.sided, method, one.values, "bottom")
+            above.set_anchor("N")
+            below.set_anchor("N")
             above.set_title(one.told, fontsize=9.5)
 
     name, title, how = _WORDS[method]
@@ -104,7 +106,8 @@ def _plate(method: str, cell: str, shown: list[_Shown], rows: pd.DataFrame, wind
         f"{cell}, whose tests figure 3a shows above: of each outcome that there is the case of which it is surest. "
         f"Above the slice{outlined}, below what speaks for {_explained(rows)}. {told}"
     )
-    size = (max(_PANEL_INCHES * len(shown), 2 * _PANEL_INCHES), 1.7 * _PANEL_INCHES + 0.5)
+    # Bodies are some 0.8 times as high as wide; a title above and a scale below take an inch.
+    size = (max(_PANEL_INCHES * len(shown), 2 * _PANEL_INCHES), 1.6 * _PANEL_INCHES + 1)
     return plates.make(name, title, f"Slices of tests of {cell}, and {title[11:]} over them", caption, size, draw)
 
 
