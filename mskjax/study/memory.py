@@ -57,12 +57,14 @@ def of_run(run: Mapping[str, Any], slices: int) -> Memory:
 def stored_activations(task: Any, state: TrainState, batch: Mapping[str, jax.ShapeDtypeStruct]) -> int:
     """The bytes of all arrays that the derivative of the task's loss stores between forward and backward pass.
 
-    Each once, and without the parameters themselves, which lie in the state; nothing is computed.
+    The derivative is that of the parameters that learn: what only frozen ones need is not stored. Each array once, and
+    without the parameters themselves, which lie in the state; nothing is computed.
     """
 
     def stored(params: Any, model_state: Any, batch: Any, key: Any) -> Any:
+        trained, frozen = optim.split(params, task.freeze)
         # What jax.vjp returns is a tree whose leaves are the stored arrays.
-        return jax.vjp(lambda params: task.loss(params, model_state, batch, key)[0], params)[1]
+        return jax.vjp(lambda own: task.loss(optim.merge(own, frozen), model_state, batch, key)[0], trained)[1]
 
     program = jax.make_jaxpr(stored)(state.params, state.model_state, dict(batch), state.key).jaxpr
     given = {*program.invars, *program.constvars}

@@ -131,6 +131,21 @@ def test_stored_activations(loss, stored):
     assert memory.stored_activations(Toy(loss, 10), state, batch) == stored
 
 
+def test_what_is_frozen_stores_nothing():
+    """Of the cosines of `head` and `trunk`, that of the frozen trunk is not needed."""
+
+    class Frozen(Toy):
+        freeze = ("trunk",)
+
+        def loss(self, params, model_state, batch, key):
+            return jnp.sin(params["head"]).sum() + jnp.sin(params["trunk"]).sum(), (model_state, {})
+
+    state = create({"head": jnp.ones(10), "trunk": jnp.ones(1000)}, {}, optax.EmptyState(), jax.random.key(0))
+    assert (
+        memory.stored_activations(Frozen(None, 0), state, {"image_hu": jax.ShapeDtypeStruct((4, 8, 8), "int16")}) == 40
+    )
+
+
 def test_activations_double_with_the_batch_and_shrink_in_bfloat16(smoke, memory_of_a_cell):
     run = run_config(smoke[0], smoke[1][0])
     doubled = memory.of_run({**run, "batch_size": 8}, slices=20).activations
