@@ -159,7 +159,10 @@ def _read(pairs: Sequence[Pair], key: bytes, folder: Path) -> tuple[dict[int, Ca
             good[i] = case
         except (ValueError, OSError, RuntimeError) as error:
             row = pair.listed_at and f"({pair.listed_at})"
-            failed[" ".join(filter(None, (str(pair.image), pair.case_id, row)))] = " ".join(str(error).split())
+            why = " ".join(str(error).split())
+            for said in (f"{pair.image}: ", f"{pair.image} "):  # by the name already
+                why = why.removeprefix(said)
+            failed[" ".join(filter(None, (str(pair.image), pair.case_id, row)))] = why
         if bar.disable and kept <= i and 10 * (i + 1) // total > 10 * i // total:
             said = f"prepared {len(good)} of {splits.counted(total, 'case')}"
             logging.info(said + f", {i + 1 - len(good)} failed" * (i + 1 > len(good)))

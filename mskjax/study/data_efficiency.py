@@ -19,9 +19,9 @@ import pandas as pd
 
 from mskjax.data.dataset import Dataset, require_hu, require_masks
 from mskjax.data.splits import counted
-from mskjax.study import cohort
+from mskjax.study import cohort, settings
 from mskjax.study.cohort import Cohort
-from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
+from mskjax.study.settings import Config, is_whole, plain
 
 # What random numbers are drawn for; it leads the entropy, so that no two purposes share a stream.
 FOLDS, DRAW, RUN, PRETEXT_SPLIT, PRETEXT_RUN = range(1, 6)
@@ -169,14 +169,14 @@ def notes(cases: pd.DataFrame, config: Config) -> list[str]:
 def checked(config: Config) -> dict[str, Any]:
     """A study's config as `plain` gives it; `ValueError` for the first number or word in it that cannot be."""
     study = plain(config)
-    check_whole(study, LEAST)
+    settings.check_whole(study, LEAST)
     sizes, fraction = study["sizes"], study["pretext_validation_fraction"]
     if not sizes or not all(is_whole(n, 1) for n in sizes) or sizes != sorted(set(sizes)):
         raise ValueError(f"config.sizes is {sizes}; it must be whole numbers above 0, each larger than the one before")
     if not 0 <= fraction < 1:
         raise ValueError(f"config.pretext_validation_fraction is {fraction}; it must be 0 or more and below 1")
-    check_rules(study, NUMBERS)
-    check_words(study, WORDS)
+    settings.check_rules(study, NUMBERS)
+    settings.check_words(study, WORDS)
     _check_inits(study)
     return study
 
@@ -198,17 +198,15 @@ def factors(study: Mapping[str, Any]) -> list[tuple[int, str]]:
 
 def _check_inits(study: Mapping[str, Any]) -> None:
     inits, starts, pretexts = study["inits"], study["starts"], study["pretexts"]
-    if not inits or len(set(inits)) < len(inits):
-        raise ValueError(f"config.inits is {inits}; it must name at least one initialisation, and each once")
+    settings.check_names(study, "inits", "initialisation", tuple(starts), "config.starts has")
     for init in inits:
-        if init not in starts:
-            raise ValueError(f"initialisation {init!r} is unknown; config.starts has {', '.join(starts)}")
-        check_positive(f"starts.{init}", starts[init], ("learning_rate",))
+        settings.check_positive(f"starts.{init}", starts[init], ("learning_rate",))
         folder, _, name = starts[init]["init_from"].partition("/")
         if folder == PRETEXTS:
             if name not in pretexts:
                 raise ValueError(f"{init!r} needs pretext {name!r}; config.pretexts has {', '.join(pretexts)}")
-            check_positive(f"{PRETEXTS}.{name}", pretexts[name], ("learning_rate", "batch_size", "epochs", "patience"))
+            positive = ("learning_rate", "batch_size", "epochs", "patience")
+            settings.check_positive(f"{PRETEXTS}.{name}", pretexts[name], positive)
 
 
 def _folds(patients: Cohort, study: Mapping[str, Any]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,8 @@ def works(config: Config, cells: Sequence[Cell], most: int | None = None) -> lis
 def networks(config: Config, cells: Sequence[Cell]) -> Networks:
     """The runs of unlike tasks, which are compiled apart: of each the config, and the cells that it stands for.
 
-    Cells of one task are called by what they have in common; pretexts, which stand for no cell, by their names.
+    Cells of one task are called by what they have in common, or by the first of them where others have that too, as
+    with class weights by shuffle; pretexts, which stand for no cell, by their names.
     """
     kind = kind_of(config)
     runs = [(kind.run_config(config, cell), cell) for cell in cells]
@@ -65,7 +67,8 @@ def networks(config: Config, cells: Sequence[Cell]) -> Networks:
     for run, cell in runs:
         name = next((name for name, (other, _) in found.items() if other["task"] == run["task"]), cell.name)
         found.setdefault(name, (run, []))[1].append(cell)
-    named = {_shared(own) if len(found) > 1 else "cells": (run, own) for run, own in found.values()}
+    called = _called([own for _, own in found.values()])
+    named = dict(zip(called, found.values(), strict=True))
     return named | {f"{PRETEXT}{name}": (kind.pretext_config(config, name), []) for name in kind.pretexts(config)}
 
 
@@ -80,5 +83,11 @@ def estimate_s(works: Iterable[Work], measured: Measured, devices: int = 1) -> f
     return max(free_s)
 
 
-def _shared(cells: Sequence[Cell]) -> str:
-    return " ".join(dict.fromkeys([cells[0].row, *(cell.column for cell in cells)]))
+def _called(groups: Sequence[Sequence[Cell]]) -> list[str]:
+    """A name for each group of cells, no two alike."""
+    if len(groups) == 1:
+        return ["cells"]
+    shared = [" ".join(dict.fromkeys([cells[0].row, *(cell.column for cell in cells)])) for cells in groups]
+    alike = Counter(shared)
+    first = [cells[0].name + f" and {len(cells) - 1} more" * (len(cells) > 1) for cells in groups]
+    return [name if alike[name] == 1 else own for name, own in zip(shared, first, strict=True)]

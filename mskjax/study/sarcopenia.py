@@ -17,8 +17,8 @@ from mskjax import tasks
 from mskjax.convert.manifest import conversion_command
 from mskjax.data.dataset import Dataset
 from mskjax.models.policies import POLICIES
-from mskjax.study import cohort, shuffles, starts
-from mskjax.study.settings import Config, check_positive, check_rules, check_whole, check_words, is_whole, plain
+from mskjax.study import cohort, settings, shuffles, starts
+from mskjax.study.settings import Config, is_whole, plain
 from mskjax.study.shuffles import Labelled
 
 LEAST = {"seed": 0, "shuffles": 1, "devices": 0} | dict.fromkeys(("image_size", "batch_size", "epochs", "patience"), 1)
@@ -118,18 +118,12 @@ def run_config(config: Config, cell: Cell) -> dict[str, Any]:
 def checked(config: Config) -> dict[str, Any]:
     """The study's config as `plain` gives it; `ValueError` for the first field in it that cannot be."""
     study = {"stratify": "label", **plain(config)}  # as studies of before there was a choice did
-    check_whole(study, LEAST)
-    check_rules(study, RULES)
-    check_words(study, WORDS)
-    check_positive("task", study["task"], ("resize",))
-    for name, known in (("networks", study["models"]), ("policies", None)):
-        words = study[name]
-        if not words or len(set(words)) < len(words):
-            raise ValueError(f"config.{name} is {words}; it must name at least one, and each once")
-        if unknown := [word for word in words if known is not None and word not in known]:
-            raise ValueError(f"network {unknown[0]!r} is unknown; config.models has {', '.join(study['models'])}")
-    if odd := [policy for policy in study["policies"] if policy not in POLICIES]:
-        raise ValueError(f"policy {odd[0]!r} is unknown in a study, whose policies are {', '.join(POLICIES)}")
+    settings.check_whole(study, LEAST)
+    settings.check_rules(study, RULES)
+    settings.check_words(study, WORDS)
+    settings.check_positive("task", study["task"], ("resize",))
+    settings.check_names(study, "networks", "network", tuple(study["models"]), "config.models has")
+    settings.check_names(study, "policies", "policy", POLICIES, "those of a study are")
     for network, policy in product(study["networks"], study["policies"]):
         tasks.build(_task(study, network, policy, (1, 1)))
     return study

@@ -41,6 +41,17 @@ def check_words(study: Mapping[str, Any], words: Mapping[str, Sequence[str]]) ->
             raise ValueError(f"config.{name} is {study[name]!r}; it must be {' or '.join(allowed)}")
 
 
+def check_names(study: Mapping[str, Any], field: str, noun: str, known: Sequence[str], where: str) -> None:
+    """Raises `ValueError` where a field names nothing, something twice, or what is not `known`, which `where` has."""
+    names = study[field]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"config.{field} is {names}; it must name at least one {noun}, and each once")
+    if unknown := [name for name in names if name not in known]:
+        several = tuple(unknown[0].split(","))  # a flag's text, of which a tuple was meant
+        remedy = f'; write several as --config.{field}="{several}"' * (len(several) > 1)
+        raise ValueError(f"{noun} {unknown[0]!r} is unknown; {where} {', '.join(known)}{remedy}")
+
+
 def check_positive(place: str, fields: Mapping[str, Any], names: Sequence[str]) -> None:
     """Raises `ValueError` for the first of `names` that is not above 0 in the fields of config.`place`."""
     for name in names:

@@ -41,7 +41,7 @@ def gather(cases: pd.DataFrame) -> Labelled:
     """The labelled patients of a cases.csv, whatever the order of its rows and whatever their split.
 
     Raises `ValueError` for an empty patient_id and for a patient with two labels. A patient's sex is that of the first
-    case that has one.
+    case that has one, labelled or not.
     """
     known = cases["sarcopenia"].notna().to_numpy(bool)
     told = (
@@ -49,7 +49,7 @@ def gather(cases: pd.DataFrame) -> Labelled:
         .astype({"sex": object})
         .fillna({"sex": ""})
     )
-    rows = sorted(told[known].itertuples(index=False, name=None))
+    rows = sorted(told.drop(columns="sex")[known].itertuples(index=False, name=None))
     if unnamed := [case for patient, case, *_ in rows if pd.isna(patient) or not str(patient)]:
         raise ValueError(
             f"{len(unnamed)} of {len(rows)} labelled cases have no patient_id, such as {unnamed[0]}, so that patients "
@@ -57,12 +57,12 @@ def gather(cases: pd.DataFrame) -> Labelled:
         )
     found: dict[str, list[str]] = {}
     label: dict[str, int] = {}
-    sexes: dict[str, str] = {}
-    for patient, case, own, sex in rows:
+    for patient, case, own in rows:
         if label.setdefault(str(patient), int(own)) != int(own):
             raise ValueError(f"patient {patient} has cases with sarcopenia 0 and 1; give all of them one label")
         found.setdefault(str(patient), []).append(str(case))
-        sexes[str(patient)] = sexes.get(str(patient)) or sex
+    sex = told[told["sex"] != ""].sort_values("case_id").drop_duplicates("patient_id").set_index("patient_id")["sex"]
+    sexes = {patient: str(sex.get(patient, "")) for patient in label}
     of_patient = {patient: tuple(own) for patient, own in found.items()}
     return Labelled(of_patient, label, sexes, tuple(map(str, cases["case_id"][~known])))
 
@@ -103,11 +103,11 @@ def shuffle(
                 "label more patients, or change config.validation_fraction and config.test_fraction"
             )
         order = np.random.default_rng((_SHUFFLE, number, label, seed)).permutation(len(patients))
-        drawn = [patients[place] for place in order]
-        kinds = SEXES if by_sex else ("",)
-        strata = [[who for who in drawn if not by_sex or labelled.sex[who] == kind] for kind in kinds]
+        strata: dict[str, list[str]] = {sex: [] for sex in SEXES}
+        for place in order:
+            strata[labelled.sex[patients[place]] if by_sex else ""].append(patients[place])
         for part, share in zip(PARTS, shares, strict=True):
-            for own, count in zip(strata, apportion(share, [len(own) for own in strata]), strict=True):
+            for own, count in zip(strata.values(), apportion(share, [*map(len, strata.values())]), strict=True):
                 parts[part] += own[:count]
                 del own[:count]
     return parts

@@ -20,8 +20,17 @@ PACKAGES = ("mskjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "num
 
 
 def check_config(workdir: Path, config: Mapping[str, Any], free: Sequence[str] = FREE) -> None:
-    """Raises `ValueError` naming the fields, but for `free` ones, in which `config` differs from the folder's own."""
-    own, given = (_flatten({**c, **dict.fromkeys(free)}) for c in (read_json(workdir / "config.json"), config))
+    """Raises `ValueError` naming the fields, but for `free` ones, in which `config` differs from the folder's own.
+
+    A field that the folder's lacks is a later version's, which may have changed more than that.
+    """
+    former = read_json(workdir / "config.json")
+    if new := sorted(config.keys() - former.keys() - set(free)):
+        raise ValueError(
+            f"{workdir} was begun by a former version of mskjax, which had no config.{', config.'.join(new)}; "
+            "go on with that version or use another workdir"
+        )
+    own, given = (_flatten({**c, **dict.fromkeys(free)}) for c in (former, config))
     changed = [name for name in sorted(own.keys() | given.keys()) if own.get(name) != given.get(name)]
     if changed:
         values = ", ".join(

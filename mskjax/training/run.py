@@ -107,7 +107,8 @@ def _balanced(config: dict[str, Any]) -> dict[str, Any]:
     if not tasks.is_balanced(config["task"]):
         return config
     check(config)
-    dataset = read_dataset(config["dataset"])
+    dataset = read_dataset(config["dataset"]).without_test()
+    tasks.check_dataset(tasks.balanced(config["task"], (1, 1)), dataset)  # before labels that lack are counted
     label = dataset.cases["sarcopenia"].iloc[dataset.rows("train")].tolist()
     task = tasks.balanced(config["task"], [label.count(0), label.count(1)])
     logging.info("balanced class weights: %s", ", ".join(f"{weight:.3f}" for weight in task["class_weights"]))

@@ -87,10 +87,13 @@ def test_balanced_class_weights_are_those_of_who_trains(bright, tmp_path):
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_labels_that_lack_are_refused_before_training(bright, tmp_path):
+@pytest.mark.parametrize("class_weights", [(1.0, 1.0), ("balanced",)])
+def test_labels_that_lack_are_refused_before_training(bright, tmp_path, class_weights):
     dataset = read_dataset(bright)
     cases = dataset.cases.assign(sarcopenia=dataset.cases["sarcopenia"].where(dataset.cases.index != 3))
     write_dataset(tmp_path / "dataset", dataset.slices, cases, {})
+    config = small(tmp_path / "dataset", "freezeall")
+    config.task.class_weights = class_weights
     with pytest.raises(ValueError, match="1 of 22 cases have no label, such as case3"):
-        train(small(tmp_path / "dataset", "freezeall"), tmp_path / "run")
+        train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from mskjax import tasks
 from mskjax.convert import load_variables
 from mskjax.data import batches
 from mskjax.data.dataset import stack, write_dataset
-from mskjax.study import sarcopenia, sweep
+from mskjax.study import estimates, sarcopenia, sweep
 from mskjax.study.account import account
 from mskjax.study.probability_judge import read_probabilities
 from mskjax.study.sarcopenia import plan, run_config
@@ -80,6 +80,22 @@ def test_balanced_class_weights_are_of_the_cells_training_cases():
         assert "train_counts" not in runs[0]["cell"]
 
 
+def test_cells_of_their_own_class_weights_are_all_told_of_in_the_account():
+    """Every other patient has a second slice, so that counts, weights and compiled steps differ by shuffle."""
+    cases = pd.concat([cohort(), cohort().iloc[::2].assign(case_id=lambda own: own["case_id"] + "b")])
+    config = study("init=random", networks=("densenet121",), policies=("freezeall", "unfreezeall"))
+    config.task.class_weights = ("balanced",)
+    cells = plan(cases, config)
+    found = estimates.networks(config, cells)
+    counts = {cell.train_counts for cell in cells}
+    assert 1 < len(counts) < 10, "some shuffles are alike"
+    assert len(found) == 2 * len(counts)
+    assert sorted(cell.name for _, own in found.values() for cell in own) == sorted(cell.name for cell in cells)
+    for run, own in found.values():
+        assert {json.dumps(run_config(config, cell)["task"]) for cell in own} == {json.dumps(run["task"])}
+    assert next(iter(found)).startswith("densenet121_freezeall_shuffle0")
+
+
 def test_shuffles_by_label_and_sex():
     """Of 18 sarcopenic 12 men: 2 men and a woman validate and test; 40 of the 61 others: 6 and 3, and 7 and 3."""
     men = [*range(12), *range(18, 58)]
@@ -109,9 +125,16 @@ def test_study_b_starts_from_radimagenet():
     [
         ({"shuffles": 0}, "config.shuffles is 0; it must be a whole number from 1 on"),
         ({"test_fraction": 1.0}, "config.test_fraction is 1.0; it must be above 0 and below 1"),
-        ({"networks": ("densenet121", "densenet121")}, "must name at least one, and each once"),
+        ({"networks": ("densenet121", "densenet121")}, "must name at least one network, and each once"),
         ({"networks": ("vgg16",)}, "network 'vgg16' is unknown; config.models has inception_v3"),
-        ({"policies": ("freezesome",)}, "policy 'freezesome' is unknown"),
+        (
+            {"policies": ("freezesome",)},
+            "policy 'freezesome' is unknown; those of a study are freezeall, unfreezetop10",
+        ),
+        (
+            {"networks": ("densenet121,inception_v3",)},
+            r"write several as --config.networks=\"\('densenet121', 'inception_v3'\)\"$",
+        ),
         ({"learning_rate": 0.0}, "config.learning_rate is 0.0; it must be above 0"),
         ({"stratify": "sex"}, "config.stratify is 'sex'; it must be label or label_and_sex"),
         ({"stop_on": "test"}, "config.stop_on is 'test'; it must be both or validation"),

@@ -45,6 +45,21 @@ def test_slices_of_a_patient_stay_together_and_unlabelled_cases_stay_out():
     assert labelled.unlabelled == ("c1",)
 
 
+def test_a_patients_sex_may_stand_in_a_row_without_a_label():
+    cases = table(("a", "a1", 0), ("a", "a0", None), ("b", "b1", 1), ("c", "c1", None))
+    assert gather(cases.assign(sex=["", "F", "M", "F"])).sex == {"a": "F", "b": "M"}
+    assert gather(cases).sex == {"a": "", "b": ""}
+
+
+def test_nobody_is_left_out_by_sex():
+    """Every patient is in one part, those of unknown sex too; a sex that is none is no reason to drop anybody."""
+    labelled = gather(cohort(61, 18).assign(sex=["M", "F", ""] * 26 + ["M"]))
+    parts = shuffle(labelled, STUDY_B, 0, 0, by_sex=True)
+    assert sorted(who for part in PARTS for who in parts[part]) == sorted(labelled.label)
+    with pytest.raises(KeyError, match="male"):
+        shuffle(gather(cohort(61, 18).assign(sex="male")), STUDY_B, 0, 0, by_sex=True)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
