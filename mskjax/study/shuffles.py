@@ -61,8 +61,9 @@ def gather(cases: pd.DataFrame) -> Labelled:
         if label.setdefault(str(patient), int(own)) != int(own):
             raise ValueError(f"patient {patient} has cases with sarcopenia 0 and 1; give all of them one label")
         found.setdefault(str(patient), []).append(str(case))
-    sex = told[told["sex"] != ""].sort_values("case_id").drop_duplicates("patient_id").set_index("patient_id")["sex"]
-    sexes = {patient: str(sex.get(patient, "")) for patient in label}
+    backwards = told.sort_values("case_id", ascending=False)[["patient_id", "sex"]].to_numpy(str)
+    sex = {patient: own for patient, own in backwards if own}  # that of the first case comes last, and stays
+    sexes = {patient: sex.get(patient, "") for patient in label}
     of_patient = {patient: tuple(own) for patient, own in found.items()}
     return Labelled(of_patient, label, sexes, tuple(map(str, cases["case_id"][~known])))
 
