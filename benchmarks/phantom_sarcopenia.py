@@ -4,8 +4,9 @@
 
 160 phantoms, the three tenths with the smallest muscle of both sexes together being called sarcopenic; a small
 DenseNet from fresh weights, three policies, ten stratified shuffles. With all layers learning the AUC is to lie far
-above chance: its interval above 0.5 by a wide margin. With all but the head frozen features stay random. Everything
-may be stopped and started again.
+above chance: its interval above 0.5 by a wide margin. With all but the head frozen features stay random, and in so
+few epochs the head learns little but the base rate, which orders cases by the size of their features and not by what
+that means. Everything may be stopped and started again.
 """
 
 import argparse
