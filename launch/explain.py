@@ -5,10 +5,11 @@
     python -m launch.explain --run=RUN --layer=conv4_block24_concat --samples=500 --norandomised --output=DIR
 
 DIR, or else RUN/explanations, where the report of a study looks for pictures, gets one a case (the slice, its mask's
-outline where there is one, and each map over it), maps.npz, the maps as arrays, explanations.csv (case_id, label,
-probability, decision, threshold, method, layer, explained, share_inside, share_by_chance, rank_correlation,
-structural_similarity) and explanations.json, which tells the weights. Explained is the decision, at the threshold that
-validation data chose, or `--target`. --layer takes Keras's names, conv5_block16_1_relu or mixed9_1.
+outline where there is one, and each map over it), maps.npz, the maps as arrays, explanations.csv (case_id, split,
+label, probability, decision, threshold, method, layer, explained, share_inside, share_by_chance, rank_correlation,
+structural_similarity) and explanations.json, which tells the weights and the dataset. Explained is the decision, at the
+threshold that validation data chose, or `--target`. --layer takes Keras's names, conv5_block16_1_relu or mixed9_1, but
+for input and padding layers and DenseNet's pool2_conv to pool4_conv, which make pool2_pool to pool4_pool here.
 
 share_by_chance is the mask's area over the slice's; the last two columns compare the map with one of the same network
 with fresh weights: near 1, the map shows the image and not what the network has learned. LIME takes `--samples` forward

@@ -24,7 +24,7 @@ from mskjax.study.classifier import Classifier, load_classifier
 
 OUTPUTS = ("cases.csv", f"{diagnosis_plate.NAME}.png", "report.html", "summary.json")
 # To be raised when a figure or the report changes, so that former evaluations are made anew.
-_EDITION = 2
+_EDITION = 3
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
     explanations.csv   one row a case and method, see `mskjax.study.explanations`
     001_CASE.png ...   the slice with its mask's outline, and each method's map over it
     maps.npz           case_id [n], and of each method its maps [n s s], float32, on the squares that the network takes
-    explanations.json  the SHA-256 of the weights that are explained, and the names of their pictures; written last
+    explanations.json  the SHA-256 of the weights that are explained and of the dataset whose cases are, and the names
+                       of the pictures; written last
 
-As long as the weights beside the folder are the same, the results of a study show them.
+As long as weights and dataset are those of a study, its results show them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,30 +52,38 @@ def write(
     pictures: Sequence[str],
     maps: Mapping[str, Float32[np.ndarray, "n s s"]],
     weights_sha256: str,
+    dataset_sha256: Mapping[str, str],
 ) -> None:
-    """Adds the table and the maps, by their method and in the order of the table's cases, to the `pictures`."""
+    """Adds the table and the maps, by their method and in the order of the table's cases, to the `pictures`.
+
+    `dataset_sha256` is what the manifest of the dataset calls "sha256".
+    """
     write_table(folder / TABLE, table)
     with atomic_path(folder / MAPS) as written, written.open("wb") as file:
         arrays: dict[str, Any] = {"case_id": table["case_id"].drop_duplicates().to_numpy(str), **maps}
         np.savez_compressed(file, **arrays)
-    write_json(folder / RECORD, {"weights_sha256": weights_sha256, "pictures": list(pictures)})
+    made_from = {"weights_sha256": weights_sha256, "dataset_sha256": dict(dataset_sha256)}
+    write_json(folder / RECORD, {**made_from, "pictures": list(pictures)})
 
 
-def current(run: Path) -> Explanations | None:
-    """What lies in the folder of a run, if it explains the weights that the run has now."""
+def current(run: Path, dataset_sha256: Mapping[str, str]) -> Explanations | None:
+    """What lies in the folder of a run, if it explains the weights that the run has now, by cases of this dataset.
+
+    Cases of another dataset may bear the same ids.
+    """
     folder, weights = run / NAME, run / "best" / "variables.safetensors"
     if not ((folder / RECORD).is_file() and weights.is_file()):
         return None
     told = read_json(folder / RECORD)
-    if told["weights_sha256"] != sha256(weights):
+    if told["weights_sha256"] != sha256(weights) or told.get("dataset_sha256") != dataset_sha256:
         return None
     pictures = tuple(path for name in told["pictures"] if (path := folder / Path(name).name).is_file())
     return Explanations(pictures, folder / TABLE, folder / MAPS)
 
 
 def read_maps(explanations: Explanations) -> tuple[list[str], dict[str, Float32[np.ndarray, "n s s"]]]:
-    """The case ids and the maps of each method, both empty where there is no file of maps."""
-    if not explanations.maps.is_file():
+    """The case ids and the maps of each method, both empty where the maps or their table are gone."""
+    if not (explanations.maps.is_file() and explanations.table.is_file()):
         return [], {}
     with np.load(explanations.maps) as arrays:
         found = dict(arrays)

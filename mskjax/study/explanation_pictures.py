@@ -28,6 +28,7 @@ DECISIONS = ("not sarcopenic", "sarcopenic")
 _PANEL_INCHES = 3.6
 _DOTS_PER_INCH = 150
 _OPACITY = 0.75
+_SPLITS = {"train": ", training case", "validation": ", validation case", "test": ", test case", "": ""}
 _NAMES = {"grad_cam": "Grad-CAM", "lime": "LIME, coefficient of each superpixel"}
 _OUTLINE = tuple(channel / 255 for channel in COLOURS[1])
 
@@ -95,11 +96,11 @@ def panel(
 
 
 def heading(row: Mapping[str, Any]) -> str:
-    """What stands above a case's picture, from one of its rows: label, decision and the class that the maps explain."""
+    """What stands above a case's picture, from one of its rows: split, label, decision and what the maps explain."""
     label = "not known" if pd.isna(row["label"]) else DECISIONS[int(row["label"])]
     decided = f"probability of sarcopenia {row['probability']:.3f}, threshold {row['threshold']:.3f}"
     return (
-        f"{row['case_id']}, label: {label}\nDecision: {DECISIONS[row['decision']]} ({decided})\n"
+        f"{row['case_id']}{_SPLITS[row['split']]}, label: {label}\nDecision: {DECISIONS[row['decision']]} ({decided})\n"
         f"The maps show what speaks for: {DECISIONS[row['explained']]}"
     )
 
@@ -107,7 +108,11 @@ def heading(row: Mapping[str, Any]) -> str:
 def _colour(axes: Axes, values: Float[np.ndarray, "h w"], extent: Extent, signed: bool) -> Any:
     """Draws a map; its scale."""
     highest = float(np.abs(values).max() if signed else 1) or 1.0
-    scale: dict[str, Any] = {"cmap": "RdBu_r" if signed else "viridis", "vmin": -highest * signed, "vmax": highest}
+    scale: dict[str, Any] = {
+        "cmap": "RdBu_r" if signed else "viridis",
+        "vmin": -highest if signed else 0.0,
+        "vmax": highest,
+    }
     opacity = _OPACITY * np.abs(values) / highest
     axes.imshow(values, alpha=opacity, extent=extent, **scale)
     return ScalarMappable(Normalize(scale["vmin"], highest), scale["cmap"])

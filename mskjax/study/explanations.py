@@ -1,16 +1,17 @@
 """Why a run of classification decided as it did: maps of its cases, as pictures and as a table.
 
-The table has a row a case and method, see `COLUMNS`; `mskjax.study.explanation_folder` tells of the files. Explained is
-the class that was decided, unless one is asked for: sarcopenic from the threshold on that validation data chose, as the
-study and `launch.evaluate` decide. `share_inside` is the share of the map inside the mask, and `share_by_chance` that
-of an even map, the mask's area over the slice's. `rank_correlation` and `structural_similarity` compare the map with
-that of the same network with fresh weights in all layers: near 1, the map does not depend on what was learned.
+The table has a row a case and method, see `COLUMNS`; `mskjax.study.explanation_folder` tells of the files. `split` is
+that of the run, empty for cases of another dataset. Explained is the class that was decided, unless one is asked for:
+sarcopenic from the threshold on that validation data chose, as the study and `launch.evaluate` decide. `share_inside`
+is the share of the map inside the mask, and `share_by_chance` that of an even map, the mask's area over the slice's.
+`rank_correlation` and `structural_similarity` compare the map with that of the same network with fresh weights in all
+layers: near 1, the map does not depend on what was learned.
 """
 
 import difflib
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float32
 
 from mskjax.data import batches
-from mskjax.data.dataset import Dataset, read_dataset
+from mskjax.data.dataset import SPLITS, Dataset, read_dataset
 from mskjax.explain import attribution, grad_cam, lime
 from mskjax.explain.grad_cam import last_feature_map
 from mskjax.files import atomic_path, require_folder
@@ -39,6 +40,7 @@ from mskjax.types import Variables
 METHODS = ("grad_cam", "lime")
 COLUMNS = (
     "case_id",
+    "split",
     "label",
     "probability",
     "decision",
@@ -104,7 +106,8 @@ def explain(
     if data.values != classifier.task.values:
         raise ValueError(f"the run takes {classifier.task.values} values and the dataset holds {data.values}")
     require_folder(output)
-    threshold = _threshold(Path(run), classifier, source, data)
+    own = is_own(Path(run), data.manifest["sha256"])
+    threshold, chosen = _threshold(Path(run), classifier, source, data, own), _split_by_run(chosen, classifier, own)
     found = _explained(classifier, chosen, threshold, target, tuple(dict.fromkeys(methods)), layer, samples, randomised)
     return _write(output, found, classifier)
 
@@ -135,14 +138,21 @@ def _chosen(data: Dataset, cases: Sequence[str], split: str) -> Dataset:
     return data.select(rows)
 
 
-def _threshold(run: Path, classifier: Classifier, source: Path, data: Dataset) -> float:
+def _split_by_run(data: Dataset, classifier: Classifier, own: bool) -> Dataset:
+    """The cases with the split that they have in the run, "" for those that have none in it."""
+    splits = data.cases["split"]
+    if drawn := {case: split for split in SPLITS for case in classifier.own_cases(split)}:
+        splits = data.cases["case_id"].map(drawn).fillna("")
+    return replace(data, cases=data.cases.assign(split=splits if own else ""))
+
+
+def _threshold(run: Path, classifier: Classifier, source: Path, data: Dataset, own: bool) -> float:
     """The threshold that decides: of a cell by the scores that the study goes by, of a run as when it is evaluated."""
     if "cell" in classifier.config and (run / SCORES).is_file():
         scores = read_probabilities(run).query("split == 'validation'")
         found = youden_threshold(scores["label"].to_numpy(int), scores["probability"].to_numpy(float))
         value, reason = found.value, found.reason
     else:
-        own = is_own(run, data.manifest["sha256"])
         told = classification_evaluation.decision_threshold(run, source, data, own, classifier)
         value, reason = told["value"], told["reason"]
     if reason:
@@ -205,7 +215,7 @@ def _write(output: Path, found: _Explained, classifier: Classifier) -> pd.DataFr
         rows.extend(own)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"label": "Int64"})
     learned = {method: squares[0] for method, squares in found.maps.items()}
-    explanation_folder.write(output, table, pictures, learned, classifier.weights_sha256)
+    explanation_folder.write(output, table, pictures, learned, classifier.weights_sha256, found.data.manifest["sha256"])
     return table
 
 
@@ -218,6 +228,7 @@ def _rows(found: _Explained, i: int) -> Iterator[tuple[dict[str, Any], np.ndarra
         attributed = batches.unfit(learned, image_hu.shape, spacing_mm)
         row = {
             "case_id": found.data.cases["case_id"].iloc[i],
+            "split": found.data.cases["split"].iloc[i],
             "label": found.data.cases["sarcopenia"].iloc[i],
             "probability": found.probability[i],
             "decision": int(found.probability[i] >= found.threshold),

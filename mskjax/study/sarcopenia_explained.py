@@ -69,7 +69,7 @@ def figures(
     for method, values in known.items():
         rows = table.loc[(table["method"] == method) & table["case_id"].isin([row["case_id"] for row in chosen])]
         shown = [_shown(row, values[names.index(row["case_id"])], data) for row in chosen]
-        made.append(_plate(method, cell, shown, rows, window))
+        made.append(_plate(method, cell, shown, rows, chosen[0]["threshold"], window))
     return made
 
 
@@ -85,11 +85,13 @@ def _chosen(tests: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _shown(row: dict[str, Any], square: np.ndarray, data: Dataset) -> _Shown:
     case = data.slices.case(list(map(str, data.slices.case_id)).index(row["case_id"]))
     image, _, spacing_mm = case
-    told = f"{_OUTCOMES[row['label'], row['decision']]}\nprobability {row['probability']:.2f}"
+    told = f"{_OUTCOMES[row['label'], row['decision']]}\nprobability {row['probability']:.3f}"
     return _Shown(told, case, batches.unfit(square, image.shape, spacing_mm), sided=data.values == "hu")
 
 
-def _plate(method: str, cell: str, shown: list[_Shown], rows: pd.DataFrame, window: tuple[float, float]) -> Plate:
+def _plate(
+    method: str, cell: str, shown: list[_Shown], rows: pd.DataFrame, threshold: float, window: tuple[float, float]
+) -> Plate:
     def draw(figure: Figure) -> None:
         panels = figure.subplots(2, len(shown), squeeze=False)
         for (above, below), one in zip(panels.T, shown, strict=True):
@@ -102,8 +104,10 @@ def _plate(method: str, cell: str, shown: list[_Shown], rows: pd.DataFrame, wind
     name, title, how = _WORDS[method]
     outlined = ", the muscle outlined" if any(one.case[1].any() for one in shown) else ""
     told = how.format(layer=rows["layer"].iloc[0])
+    decides = f"It decides for sarcopenic from a probability of {threshold:.3f} on, the threshold of validation."
     caption = (
         f"{cell}, whose tests figure 3a shows above: of each outcome that there is the case of which it is surest. "
+        f"{decides} "
         f"Above the slice{outlined}, below what speaks for {_explained(rows)}. {told}"
     )
     # Bodies are some 0.8 times as high as wide; a title above and a scale below take an inch.

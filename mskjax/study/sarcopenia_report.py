@@ -168,7 +168,7 @@ def _cohort(findings: SarcopeniaFindings) -> list[str]:
 def _explained(findings: SarcopeniaFindings) -> list[str]:
     """Figures 3b and 3c, or how they are made, and the pictures of single cases."""
     parts = [page.heading("Figure 3b and c: why, by Grad-CAM and LIME")]
-    parts += _drawn(findings, "figure_3b", "figure_3c") or [_how_explained(findings)]
+    parts += _drawn(findings, "figure_3b", "figure_3c") + _how_explained(findings)
     every = [(cell, path) for cell, paths in findings.explanations.items() for path in paths]
     made = []
     for cell, path in every[:EMBEDDED_PICTURES]:
@@ -180,12 +180,15 @@ def _explained(findings: SarcopeniaFindings) -> list[str]:
     return [*parts, *told, page.pictures(made)] if made else parts
 
 
-def _how_explained(findings: SarcopeniaFindings) -> str:
-    if findings.explain_command:
-        return page.note(
-            "Nothing explains the shown decisions yet. What makes figures 3b and c:", findings.explain_command
-        )
-    return page.note("The study has kept no weights, so that its decisions cannot be explained any more.")
+def _how_explained(findings: SarcopeniaFindings) -> list[str]:
+    """What makes both figures, where one or both are missing."""
+    drawn = [plate.title for plate in findings.plates if plate.name in ("figure_3b", "figure_3c")]
+    if len(drawn) == 2:
+        return []
+    if not findings.explain_command:
+        return [page.note("The study has kept no weights, so that its decisions cannot be explained any more.")]
+    lacking = f"There are no maps but those of {drawn[0]}" if drawn else "Nothing explains the shown decisions yet"
+    return [page.note(f"{lacking}. What makes figures 3b and c:", findings.explain_command)]
 
 
 def _key(findings: SarcopeniaFindings) -> list[str]:

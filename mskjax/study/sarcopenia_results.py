@@ -1,13 +1,13 @@
 """The results of study B's classification: each cell's diagnosis of its test cases, Tables 1 and 2, figures, report.
 
 STUDY/evaluation/  cases.csv, shuffles.csv, table_1.csv/.tex, table_2.csv/.tex, by_sex.csv, confusion.csv,
-                   calibration.csv,
-                   figure_*.png/.pdf, figure_captions.txt, report.html, summary.json
+                   calibration.csv, figure_*.png/.pdf, figure_captions.txt, report.html, summary.json
 
 summary.json is written last and says what the results were made from: while that stands, nothing is made again.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,14 @@ from mskjax.study.evaluation_folder import write_table
 from mskjax.study.explanation_folder import Explanations
 from mskjax.study.origin import are_phantoms, provenance_of
 from mskjax.study.plates import Plate
-from mskjax.study.sarcopenia import checked, missing, plan, run_config
+from mskjax.study.sarcopenia import Cell, checked, missing, plan, run_config
 from mskjax.study.sarcopenia_cohort import notes
 from mskjax.study.sarcopenia_findings import SarcopeniaFindings, called
 from mskjax.study.sarcopenia_scores import Pair, best_pairs, decided, gather, measure, pairs
 from mskjax.study.study_folder import SUMMARY
 
 # To be raised when a figure, a table or the report changes, so that former results are made anew.
-EDITION = 2
+EDITION = 3
 TABLES = ("cases", "shuffles", "table_1", "table_2", "by_sex", "confusion", "calibration")
 PRINTED = ("table_1", "table_2")
 FIGURES = ("figure_1", "figure_3a", "figure_roc", "figure_calibration")
@@ -73,7 +73,7 @@ def evaluate_study(workdir: str | Path, output: str | Path | None = None, datase
     lacking = _lacking(study, {cell.network for cell in done})
     cells = [cell for cell in cells if cell.network not in lacking]
     remarks = [*study_remarks.of_cells(folders, cells, study, "cells of network"), *notes(data.cases, study)]
-    explained = {cell.name: own for cell in done if (own := explanation_folder.current(folders[cell.name]))}
+    explained = _explained(folders, done, data)
     made_from = {**_made_from(study, scores, explained), "planned": len(cells), "remarks": remarks, "missing": lacking}
     if study_folder.is_current(output, FILES, made_from):
         logging.info("%s is up to date; delete it to evaluate again", output)
@@ -105,6 +105,12 @@ def _answer(findings: SarcopeniaFindings) -> list[str]:
         auc = sarcopenia_notes.auc(row)
         rows.append([f"{called(row['network'])} {row['policy']}", auc, str(row["shuffles"])])
     return [*sarcopenia_notes.answer(findings), *text.table(rows).splitlines()]
+
+
+def _explained(folders: dict[str, Path], cells: Sequence[Cell], data: Dataset) -> dict[str, Explanations]:
+    """What explains the cells' weights by cases of the study's dataset, where something does."""
+    found = {cell.name: explanation_folder.current(folders[cell.name], data.manifest["sha256"]) for cell in cells}
+    return {name: own for name, own in found.items() if own}
 
 
 def _lacking(study: dict[str, Any], trained: set[str]) -> dict[str, str]:

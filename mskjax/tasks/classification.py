@@ -3,9 +3,9 @@
 CT is windowed to [-175, 250] HU and that to grey levels of 0 to 255; bitmaps are taken as they are. The slice is then
 resized to the network's input and normalised by the convention its weights were trained with. Slices must be cut to
 `limits_hu` before they are resampled at all, as bitmaps are that a viewer has windowed: bone of 1,000 HU would colour
-its neighbours else. Class weights multiply
-each example's cross-entropy, and the sum is divided by the number of examples, as Keras's `class_weight` does in
-training; here they weigh the validation loss as well, so that what is selected is what was learned.
+its neighbours else. Class weights multiply each example's cross-entropy, and the sum is divided by the number of
+examples, as Keras's `class_weight` does in training; here they weigh the validation loss as well, so that what is
+selected is what was learned.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """A classification study whose probabilities are given by a function; nothing was trained."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from configs.sarcopenia_classification import get_config
 from mskjax.data.dataset import AIR_HU, read_dataset, stack, write_dataset
+from mskjax.study import explanation_folder
 from mskjax.study.sarcopenia import plan, run_config
 from mskjax.study.settings import plain
 
@@ -56,6 +58,22 @@ def invent_study(workdir: Path, dataset: Path, probability, **fields) -> Path:
         scores.to_csv(folder / "scores.csv", index=False)
         (folder / "DONE").write_text(json.dumps({"step": 4, "best_step": 2}))
     return workdir
+
+
+def explain_as(cell, weights, methods=("grad_cam", "lime")):
+    """The folder in which a cell's tests are explained, by maps of one half of each slice."""
+    scores = pd.read_csv(cell / "scores.csv").query("split == 'test'")
+    (cell / "best").mkdir(exist_ok=True)
+    (cell / "best" / "variables.safetensors").write_bytes(weights)
+    decision = (scores["probability"] >= 0.5).astype(int)
+    about = pd.DataFrame({"case_id": scores["case_id"], "decision": decision, "explained": decision, "layer": "relu"})
+    table = pd.concat([about.assign(method=method) for method in methods])
+    half = np.repeat(np.eye(2, dtype=np.float32)[:1], 16, axis=0).repeat(8, axis=1)
+    maps = dict.fromkeys(methods, np.stack([half] * len(scores)))
+    (cell / "explanations").mkdir(exist_ok=True)
+    cases = json.loads((cell / "provenance.json").read_text())["dataset"]["sha256"]
+    explanation_folder.write(cell / "explanations", table, [], maps, hashlib.sha256(weights).hexdigest(), cases)
+    return cell / "explanations"
 
 
 def _write(folder: Path, config, origin):

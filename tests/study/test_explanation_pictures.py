@@ -2,9 +2,10 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from mskjax.study.explanation_pictures import draw
+from mskjax.study.explanation_pictures import draw, panel
 
 HU = np.full((40, 60), 40, np.int16)
 MASK = np.zeros((40, 60), np.uint8)
@@ -56,6 +57,15 @@ def test_lime_is_red_for_the_class_and_blue_against_it(sign, stronger, weaker):
     coloured = pixels[np.ptp(pixels, axis=-1) > 60]
     assert len(coloured)
     assert (coloured[:, stronger] > coloured[:, weaker]).all()
+
+
+@pytest.mark.parametrize(("method", "ends"), [("grad_cam", ["0", "0.5", "1"]), ("lime", ["\N{MINUS SIGN}2", "0", "2"])])
+def test_the_scale_below_a_map_tells_its_ends_and_its_middle(method, ends):
+    figure = Figure()
+    case = HU, MASK, np.ones(2)
+    panel(figure, figure.subplots(), case, (-175.0, 250.0), True, method, np.full((40, 60), float(ends[-1])), "bottom")
+    _, scale = figure.axes
+    assert [label.get_text() for label in scale.get_xticklabels()] == ends
 
 
 def test_a_map_of_nothing_can_be_drawn():

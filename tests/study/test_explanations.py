@@ -93,6 +93,7 @@ def test_there_is_a_picture_a_case_and_a_row_a_case_and_method(explained):
         (case, method, layer) for case in ("p/1", "p_1") for method, layer in (("grad_cam", "layer4"), ("lime", ""))
     ]
     assert written["label"].tolist()[0] == 1
+    assert (written["split"] == "test").all()
     assert written["label"].isna().tolist() == [False, False, True, True]
     assert (written["threshold"] == 0.5).all()  # without validation cases
     assert ((written["probability"] >= 0.5) == (written["decision"] == 1)).all()
@@ -119,13 +120,33 @@ def test_the_summary_names_each_method(explained):
 
 def test_cases_methods_and_layer_can_be_chosen(run, tmp_path):
     table = explain(run, tmp_path, cases=["p2"], methods=["grad_cam"], layer="backbone/layer2_0")
-    assert table[["case_id", "method", "layer"]].to_numpy().tolist() == [["p2", "grad_cam", "backbone/layer2_0"]]
+    told = [["p2", "train", "grad_cam", "backbone/layer2_0"]]
+    assert table[["case_id", "split", "method", "layer"]].to_numpy().tolist() == told
+    assert heading(table.iloc[0].to_dict()).startswith("p2, training case, label: not sarcopenic\n")
 
 
 def test_a_cell_of_a_study_has_a_split_of_its_own(run, tmp_path):
     config = read_json(run / "config.json")
     cell = write_run(tmp_path / "cell", {**config, "cell": {"test_cases": ["p2"]}})
     assert explain(cell, tmp_path / "output", methods=["grad_cam"])["case_id"].tolist() == ["p2"]
+    every = explain(cell, tmp_path / "output", cases=["p2", "p_1"], methods=["grad_cam"], randomised=False)
+    assert every["split"].tolist() == ["test", ""]  # p_1 is a test case of the dataset, and of no part in the cell
+
+
+def test_cases_of_another_dataset_are_of_no_split_and_are_not_shown_as_the_runs_own(run, dataset, tmp_path):
+    """Although they bear the same ids."""
+    own, cell = read_dataset(dataset), write_run(tmp_path / "run", read_json(run / "config.json"))
+    write_dataset(tmp_path / "other", own.slices, own.cases.assign(sex="F"), {})
+    other = read_dataset(tmp_path / "other").manifest["sha256"]
+    table = explain(cell, dataset=tmp_path / "other", methods=["grad_cam"], randomised=False)
+    assert (table["split"] == "").all()
+    assert heading(table.iloc[0].to_dict()).startswith("p/1, label: sarcopenic\n")
+    assert explanation_folder.current(cell, own.manifest["sha256"]) is None
+    assert explanation_folder.current(cell, other)
+    record = read_json(cell / "explanations" / "explanations.json")
+    del record["dataset_sha256"]  # as records of before
+    write_json(cell / "explanations" / "explanations.json", record)
+    assert explanation_folder.current(cell, other) is None
 
 
 def cell_of(folder: Path, run: Path) -> Path:
@@ -150,7 +171,7 @@ def test_the_class_explained_is_the_one_decided_at_the_threshold_of_validation(r
     assert [row["explained"] for row in (decided, not_sarcopenic, sarcopenic)] == [1, 0, 1]
     assert decided["share_inside"] == sarcopenic["share_inside"] != not_sarcopenic["share_inside"]
     assert heading(decided.to_dict()) == (
-        "p/1, label: sarcopenic\nDecision: sarcopenic (probability of sarcopenia 0.350, threshold 0.200)\n"
+        "p/1, test case, label: sarcopenic\nDecision: sarcopenic (probability of sarcopenia 0.350, threshold 0.200)\n"
         "The maps show what speaks for: sarcopenic"
     )
 
@@ -170,7 +191,7 @@ def test_a_run_decides_as_it_is_evaluated(run, dataset, tmp_path):
     assert sorted(found) == pytest.approx(sorted([0.5, table["probability"].mean()]))
 
 
-def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, tmp_path):
+def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, dataset, tmp_path):
     planned = Cell("resnet50", "freezeall", 0, (), ("a", "b"), ("p/1",), (0, 0))
     cell = cell_of(tmp_path / "cells" / planned.name, run)
     folder = cell / "explanations"
@@ -180,17 +201,18 @@ def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, tmp_path
     names = ["001_p_1.png", "explanations.csv", "explanations.json", "maps.npz", "mine.png"]
     assert sorted(path.name for path in folder.iterdir()) == names
     weights = (cell / "best" / "variables.safetensors").read_bytes()
-    told = {"weights_sha256": hashlib.sha256(weights).hexdigest(), "pictures": ["001_p_1.png"]}
-    assert read_json(folder / "explanations.json") == told
+    cases = read_dataset(dataset).manifest["sha256"]
+    made_from = {"weights_sha256": hashlib.sha256(weights).hexdigest(), "dataset_sha256": cases}
+    assert read_json(folder / "explanations.json") == {**made_from, "pictures": ["001_p_1.png"]}
     # Without fresh weights nothing is compared.
     assert pd.read_csv(folder / "explanations.csv")[list(COLUMNS[-2:])].isna().all(axis=None)
     assert "fresh" not in summary(table)
     # The report of a study shows them, but for those of other weights.
-    shown = explanation_folder.current(cell)
+    shown = explanation_folder.current(cell, cases)
     assert shown and shown.pictures == (folder / "001_p_1.png",)
     assert shown.files == (folder / "001_p_1.png", folder / "explanations.csv", folder / "maps.npz")
     (cell / "best" / "variables.safetensors").write_bytes(weights + b" ")
-    assert explanation_folder.current(cell) is None
+    assert explanation_folder.current(cell, cases) is None
 
 
 def test_the_maps_lie_beside_the_pictures(explained):

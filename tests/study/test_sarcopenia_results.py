@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from invented_sarcopenia import invent_dataset, invent_study
+from invented_sarcopenia import explain_as, invent_dataset, invent_study
 from PIL import Image
 from sarcopenia_cells import NETWORKS, POLICIES, known
 from small_study import contents
 
 from mskjax.data.dataset import read_dataset, write_dataset
-from mskjax.study import explanation_folder, sarcopenia_notes, sarcopenia_results
+from mskjax.study import sarcopenia_notes, sarcopenia_results
 from mskjax.study.plates import Plate
 from mskjax.study.sarcopenia_results import FIGURES, FILES, evaluate_study
 from mskjax.study.study_folder import answer
@@ -175,9 +175,12 @@ def test_explanations_are_shown_or_the_command_that_makes_them(copy):
     (best / "explanations").mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(best / "explanations" / "001_s3_0.png")
     record = {"weights_sha256": hashlib.sha256(b"weights").hexdigest(), "pictures": ["001_s3_0.png"]}
-    (best / "explanations" / "explanations.json").write_text(json.dumps(record))
-    text = words(evaluate_study(copy))  # although the scores are the same
-    assert f"{best.name}: 001_s3_0" in text
+    dataset = json.loads((copy / "config.json").read_text())["dataset"]
+    for cases, shown in (({"cases.csv": "of others"}, False), (read_dataset(dataset).manifest["sha256"], True)):
+        record["dataset_sha256"] = cases
+        (best / "explanations" / "explanations.json").write_text(json.dumps(record))
+        text = words(evaluate_study(copy))  # although the scores are the same
+        assert (f"{best.name}: 001_s3_0" in text) == shown
 
 
 def test_figures_3b_and_3c_are_drawn_of_the_cell_that_is_shown(study, evaluated, tmp_path):
@@ -193,25 +196,15 @@ def test_figures_3b_and_3c_are_drawn_of_the_cell_that_is_shown(study, evaluated,
     assert "Figure 3b: Grad-CAM. DenseNet121 with unfreezeall, shuffle 0, whose tests figure 3a shows above" in text
     assert "below what speaks for the decision. The map is 1 where layer relu speaks most" in text
     assert "launch.explain" not in text
+    # Of one method alone there is its figure, and what makes the other.
+    explain_as(shown, b"weights", ["lime"])
+    assert sorted(path.name for path in evaluate_study(workdir).glob("figure_3[bc].*")) == [*drawn[2:]]
+    lacking = "There are no maps but those of Figure 3c: LIME. What makes figures 3b and c: python -m launch.explain"
+    assert f"{lacking} --run={shown}" in words(output)
     # Of other weights they are not shown.
     (folder.parent / "best" / "variables.safetensors").write_bytes(b"trained again")
     assert not list(evaluate_study(workdir).glob("figure_3[bc].*"))
     assert f"What makes figures 3b and c: python -m launch.explain --run={shown}" in words(output)
-
-
-def explain_as(cell, weights):
-    """The folder in which a cell's tests are explained, by maps of one half of each slice."""
-    scores = pd.read_csv(cell / "scores.csv").query("split == 'test'")
-    (cell / "best").mkdir()
-    (cell / "best" / "variables.safetensors").write_bytes(weights)
-    decision = (scores["probability"] >= 0.5).astype(int)
-    about = pd.DataFrame({"case_id": scores["case_id"], "decision": decision, "explained": decision, "layer": "relu"})
-    table = pd.concat([about.assign(method=method) for method in ("grad_cam", "lime")])
-    half = np.repeat(np.eye(2, dtype=np.float32)[:1], 16, axis=0).repeat(8, axis=1)
-    maps = dict.fromkeys(("grad_cam", "lime"), np.stack([half] * len(scores)))
-    (cell / "explanations").mkdir()
-    explanation_folder.write(cell / "explanations", table, [], maps, hashlib.sha256(weights).hexdigest())
-    return cell / "explanations"
 
 
 def test_slices_without_masks_have_no_figure_2_and_phantoms_are_told_of(study, tmp_path):
