@@ -40,12 +40,13 @@ def main() -> None:
     launch("train", config, *fields, f"--workdir={run}")
     launch("explain", f"--run={run}", "--samples=300")
     explained = pd.read_csv(run / "explanations" / "explanations.csv")
+    methods = ((name, explained.loc[explained["method"] == name]) for name in ("grad_cam", "lime"))
     figures = ["share_inside", "share_by_chance", "rank_correlation", "structural_similarity"]
     report(
         "real_explanations",
         test_slices=explained["case_id"].nunique(),
-        right={str(case): bool(right) for case, right in _right(explained).items()},
-        means=explained.groupby("method")[figures].mean().round(2).to_dict("index"),
+        right=right(explained),
+        means={name: {each: round(rows[each].mean(), 2) for each in figures} for name, rows in methods},
     )
 
 
@@ -61,9 +62,10 @@ def table(data: Path) -> pd.DataFrame:
     return cases.assign(patient_id=cases["case_id"])
 
 
-def _right(explained: pd.DataFrame) -> pd.Series:
-    cases = explained.drop_duplicates("case_id").set_index("case_id")
-    return cases["label"] == cases["decision"]
+def right(explained: pd.DataFrame) -> dict[str, bool]:
+    """Whether each case is decided as it is labelled."""
+    cases = explained.drop_duplicates("case_id").to_dict("records")
+    return {case["case_id"]: case["label"] == case["decision"] for case in cases}
 
 
 if __name__ == "__main__":

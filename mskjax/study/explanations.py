@@ -142,7 +142,7 @@ def _split_by_run(data: Dataset, classifier: Classifier, own: bool) -> Dataset:
     """The cases with the split that they have in the run, "" for those that have none in it."""
     splits = data.cases["split"]
     if drawn := {case: split for split in SPLITS for case in classifier.own_cases(split)}:
-        splits = data.cases["case_id"].map(drawn).fillna("")
+        splits = [drawn.get(case, "") for case in data.cases["case_id"]]
     return replace(data, cases=data.cases.assign(split=splits if own else ""))
 
 

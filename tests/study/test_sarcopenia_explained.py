@@ -48,10 +48,10 @@ def captions(found, tests, data):
 def test_of_each_outcome_the_surest_case_is_shown_with_its_own_map(tests, data, tmp_path, monkeypatch):
     panel, drawn, titles = sarcopenia_explained.panel, [], []
 
-    def seen(figure, axes, case, window, sided, method="", values=None, bar="right"):
+    def seen(figure, axes, case, window, sided, method="", values=None, *bar):
         drawn.append((method, sorted(IDS)[int(case[0].max())], values))
         titles.append(axes)
-        panel(figure, axes, case, window, sided, method, values, bar)
+        panel(figure, axes, case, window, sided, method, values, *bar)
 
     monkeypatch.setattr(sarcopenia_explained, "panel", seen)
     plates = sarcopenia_explained.figures("The cell", explained(tmp_path, tests), tests, data, WINDOW)
