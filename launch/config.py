@@ -24,6 +24,8 @@ def define_config() -> Any:
             raise flags.IllegalFlagValueError(f"config file {file} is missing; run from the repository's root")
         try:
             parse(argument)
+        except flags.IllegalFlagValueError as error:  # of a config string, by configs/strings.py
+            raise flags.IllegalFlagValueError(f"{error}; the head of {file} explains its config strings") from error
         except (AttributeError, KeyError) as error:
             # ml_collections lets the failed look-up of an overridden field escape as it is.
             name, _, advice = _cause(error).partition("; Did you mean ")

@@ -1,15 +1,13 @@
 r"""Trains all networks of a study, or goes on with a study that was stopped.
 
-    python -m launch.sweep --config=configs/data_efficiency.py --config.dataset=DATASET --workdir=STUDY --dry_run
     python -m launch.sweep --config=configs/data_efficiency.py --config.dataset=DATASET --workdir=STUDY
-    python -m launch.sweep --config=... --workdir=STUDY --status
-    python -m launch.sweep --config=... --workdir=STUDY --share=0/2     # and elsewhere --share=1/2
-    srun -n 16 python -m launch.sweep --config=... --workdir=STUDY --share=slurm
+    python -m launch.sweep --config=configs/sarcopenia_classification.py:small --config.dataset=DATASET --workdir=STUDY
+    python -m launch.sweep --config=... --workdir=STUDY --dry_run       # what it takes; --status: how far it is
+    python -m launch.sweep --config=... --workdir=STUDY --share=0/2     # and elsewhere 1/2; slurm in tasks of srun
     python -m launch.sweep --config=... --workdir=STUDY --slurm_jobs=16 --slurm=slurm_partition=gpu,gpus_per_node=1
 
-Every device trains cells of its own; processes share the folder and nothing else. The same command goes on with a
-stopped study and skips the cells that are done; one that has failed is tried again once its file FAILED is deleted.
-SIGTERM and Ctrl-C save all cells under way. Exit 1: some cells have failed. Results: python -m launch.evaluate.
+The head of each file in configs/ explains its config strings. Every device trains cells of its own. The same command
+goes on after SIGTERM, Ctrl-C or a kill, without failed cells until their file FAILED is deleted; they make exit 1.
 """
 
 import sys
@@ -23,6 +21,7 @@ from launch.main import run
 CONFIG = define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Study folder, made or gone on with.", required=True)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what the study takes, time by a measured step; train nothing.")
+MEASURE = flags.DEFINE_bool("measure", True, "Whether --dry_run measures steps, which it compiles for minutes each.")
 STATUS = flags.DEFINE_bool("status", False, "Say how far the study is.")
 SHARE = flags.DEFINE_string("share", None, "Part of the cells for this process: RANK/COUNT, or slurm. [all]")
 JOBS = flags.DEFINE_integer("slurm_jobs", None, "Submit the sweep as an array of so many jobs.", lower_bound=1)
@@ -36,17 +35,19 @@ def main() -> int:
     from mskjax.study import dry_run, shares, status, submission, sweep
     from mskjax.training import Interrupted
 
-    study = CONFIG.value, WORKDIR.value
-    if DRY_RUN.value or STATUS.value:
-        print((dry_run.dry_run if DRY_RUN.value else status.of_study)(*study), end="")
-        return 0
-    if JOBS.value:
-        if SHARE.value:
-            raise ValueError("--slurm_jobs gives each job its share; leave out --share")
-        submission.submit(*study, JOBS.value, CLUSTER.value, SLURM.value)
-        return 0
+    study, failed = (CONFIG.value, WORKDIR.value), {}
+    if JOBS.value and SHARE.value:
+        raise ValueError("--slurm_jobs gives each job its share; leave out --share")
     try:
-        failed = sweep.sweep(*study, shares.parse(SHARE.value))
+        if DRY_RUN.value:
+            for paragraph in dry_run.dry_run(*study, MEASURE.value):
+                print(f"{paragraph}\n", flush=True)
+        elif STATUS.value:
+            print(status.of_study(*study), end="")
+        elif JOBS.value:
+            submission.submit(*study, JOBS.value, CLUSTER.value, SLURM.value)
+        else:
+            failed = sweep.sweep(*study, shares.parse(SHARE.value))
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.status

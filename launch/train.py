@@ -6,9 +6,11 @@ r"""Trains a network on a dataset, or goes on with a run that was stopped.
     python -m launch.train --config=configs/segmentation.py --config.init_from=OTHER_RUN --workdir=RUN \
         --config.dataset=DATASET --config.task.freeze="('backbone/.*',)" --config.learning_rate=3e-4
     python -m launch.train --config=configs/jigsaw.py --config.dataset=DATASET --workdir=RUN
+    python -m launch.train --config=configs/classification.py:network=densenet121,policy=unfreezetop10 \
+        --config.dataset=DATASET --workdir=RUN
 
-The config string, after the colon: init=random|classification|segmentation, network=fcn_resnet101|small, and smoke,
-which trains in seconds; several with commas. Each config file lists its fields, which --config.FIELD=VALUE sets.
+The head of each file in configs/ explains its config strings, which stand after the colon, several with commas; smoke
+trains in seconds. The file lists its fields, which --config.FIELD=VALUE sets.
 The run folder holds metrics.jsonl, loss_curves.png, checkpoints/ and best/variables.safetensors, and DONE at the end.
 The same command goes on with a stopped run and skips a finished one. SIGTERM and Ctrl-C save a checkpoint and
 the best weights so far at the next step and exit with 143 and 130.

@@ -10,6 +10,7 @@ says otherwise.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as hash_of
@@ -25,7 +26,7 @@ from tqdm import tqdm
 from mskjax.data import case_labels, cases, pseudonyms, sources, splits
 from mskjax.data.case_table import read_table
 from mskjax.data.cases import Case
-from mskjax.data.dataset import Slices, stack, write_dataset
+from mskjax.data.dataset import SPLITS, Slices, stack, write_dataset
 from mskjax.data.pairs import Pair, match, values_of
 from mskjax.data.phantom_scans import write_readers, write_scans
 from mskjax.files import read_json, remove, require_folder, sha256
@@ -197,7 +198,8 @@ def _write(output: Path, good: dict[int, Case], table: pd.DataFrame, manifest: d
     if _is_current(output, made_by):
         return
     write_dataset(output, _slices(good, list(table["case_id"])), table, {**manifest, "made_by": made_by})
-    counts = ", ".join(f"{n} {name}" for name, n in table["split"].value_counts().items())
+    of_splits = Counter(table["split"])
+    counts = ", ".join(f"{of_splits[name]} {name}" for name in SPLITS if of_splits[name])
     written = f"{splits.counted(len(table), 'slice')} of {splits.counted(len(good), 'case')}"
     logging.info("%s: %s (%s)%s", output, written, counts, _remarks(table))
 

@@ -5,7 +5,7 @@ Numbers of updates are upper bounds, as runs may stop early; memory and time are
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from mskjax.study.settings import Config, plain
 from mskjax.study.text import duration, size, table
 from mskjax.training.checkpoint import KEPT
 
+NOT_MEASURED = "Time, and the compiled steps' memory by XLA's account: not measured"
 SHORTER_EPOCHS = 200  # after which runs might stop; a second block of the estimate
 
 
@@ -27,27 +28,25 @@ def account(
     config: Config,
     cells: Sequence[Cell],
     dataset: Dataset,
-    measured: Mapping[str, Measured] | None = None,
+    measure: Callable[[Networks], Mapping[str, Measured]] | None = None,
     devices: int = 1,
-) -> str:
-    """The account as text, a paragraph each for cells, networks, memory, disk and time, and the notes on the cohort.
+) -> Iterator[str]:
+    """The account as paragraphs, each as soon as it is known: cells, networks, memory, disk, the notes on the cohort.
 
-    `devices` train side by side. `measured` is of every one of `networks`; without it no time is told, and no account
-    of the compiled step's memory.
+    Last comes time, for which `measure` then measures all of `networks`; without it none is told. `devices` train side
+    by side.
     """
     study, slices, kind = plain(config), len(dataset.slices), kind_of(config)
     runs = networks(study, cells)
+    yield _cells(kind.factors(study), cells, works(study, cells))
     memories = {name: memory.of_run(run, slices) for name, (run, _) in runs.items()}
     of_pretexts = tuple(map(len, kind.pretext_split(dataset.cases, study))) if kind.pretexts(study) else ()
-    paragraphs = [
-        _cells(kind.factors(study), cells, works(study, cells)),
-        _networks(runs, memories, of_pretexts),
-        _memory(runs, memories, measured),
-        _disk(study, runs, dataset, memories, devices),
-        _time(study, runs, of_pretexts, measured, devices),
-        "\n".join(f"Note: {note}" for note in kind.notes(dataset.cases, study)),
-    ]
-    return "\n\n".join(filter(None, paragraphs)) + "\n"
+    yield _networks(runs, memories, of_pretexts)
+    yield _memory(runs, memories)
+    yield _disk(study, runs, dataset, memories, devices)
+    if notes := kind.notes(dataset.cases, study):
+        yield "\n".join(f"Note: {note}" for note in notes)
+    yield _time(study, runs, of_pretexts, measure(runs), devices) if measure else NOT_MEASURED
 
 
 def _cells(factors: Sequence[tuple[int, str]], cells: Sequence[Cell], works: Sequence[Work]) -> str:
@@ -103,13 +102,12 @@ def _networks(runs: Networks, memories: Mapping[str, Memory], of_pretexts: tuple
     return f"Networks{told}\n{table(rows)}"
 
 
-def _memory(runs: Networks, memories: Mapping[str, Memory], measured: Mapping[str, Measured] | None) -> str:
+def _memory(runs: Networks, memories: Mapping[str, Memory]) -> str:
     parts = ("state", "gradients", "activations", "examples", "total")
-    rows = [["", "computing in", *parts, *(["XLA's account"] if measured else [])]]
+    rows = [["", "computing in", *parts]]
     for name, own in memories.items():
         dtype = runs[name][0]["task"]["model"].get("dtype", "float32")
-        told = [size(measured[name].xla_bytes)] if measured else []
-        rows.append([name, dtype, *(size(getattr(own, part)) for part in parts), *told])
+        rows.append([name, dtype, *(size(getattr(own, part)) for part in parts)])
     return (
         "Memory of a device, estimated; the state is weights, best weights and Adam's moments, "
         f"activations are what the derivative stores\n{table(rows)}"
@@ -139,11 +137,9 @@ def _time(
     study: Mapping[str, Any],
     runs: Networks,
     of_pretexts: tuple[int, ...],
-    measured: Mapping[str, Measured] | None,
+    measured: Mapping[str, Measured],
     devices: int,
 ) -> str:
-    if measured is None:
-        return "Time: not estimated, as no step was measured"
     numbers, epochs = sorted({1, devices}), study["epochs"]
     rows = [["", *(counted(number, "device") for number in numbers)]]
     for length in sorted({epochs, min(epochs, SHORTER_EPOCHS)}, reverse=True):
@@ -157,8 +153,9 @@ def _time(
 
 
 def _measured(measured: Mapping[str, Measured]) -> str:
-    rows = [["", "a training step", "a validation batch", "on"]]
-    rows += [[name, f"{one.step_s:.3g} s", f"{one.validation_s:.3g} s", one.device] for name, one in measured.items()]
+    rows = [["", "a training step", "its memory by XLA's account", "a validation batch", "on"]]
+    for name, one in measured.items():
+        rows.append([name, f"{one.step_s:.3g} s", size(one.xla_bytes), f"{one.validation_s:.3g} s", one.device])
     return table(rows)
 
 

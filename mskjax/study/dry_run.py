@@ -1,7 +1,8 @@
 """What a study will take, with the time by a few steps that are taken on this machine."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 from absl import logging
 
 from mskjax import tasks
+from mskjax.data.dataset import Dataset
 from mskjax.study.account import account
-from mskjax.study.estimates import Measured, networks
+from mskjax.study.estimates import Measured, Networks, networks
 from mskjax.study.kinds import kind_of
 from mskjax.study.memory import compiled_bytes
 from mskjax.study.settings import Config
 from mskjax.study.sweep import prepare
-from mskjax.training import optim, sharding
+from mskjax.training import optim, sharding, signals
+from mskjax.training.loop import Interrupted
 from mskjax.training.run import load
 from mskjax.training.state import create
 from mskjax.training.step import compile_steps
@@ -25,20 +28,39 @@ TAKEN = 3
 ENOUGH_S = 60.0  # after which no further step is taken
 
 
-def dry_run(config: Config, workdir: str | Path) -> str:
-    """The account of a study as text, with XLA's own account of the step's memory; nothing is written."""
+def dry_run(config: Config, workdir: str | Path, measured: bool = True) -> Iterator[str]:
+    """The account of a study, a paragraph as soon as it is known; nothing is written.
+
+    Unless it is `measured` no step is compiled, which takes minutes for a large network, and no time is told. Raises
+    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once the network under way is measured.
+    """
     study, dataset, cells = prepare(config, Path(workdir), to_train=False)
     axis = kind_of(study).axis
     present = {cell.row for cell in cells}
     study[axis] = [name for name in study[axis] if name in present]
     devices = sharding.make_lanes(study["devices"], len(cells)).size
-    arrays = load(kind_of(study).learned(dataset), study["image_size"], sharding.make_lanes(1, 1))
-    runs, measured = networks(study, cells), {}
+    for run, _ in networks(study, cells).values():
+        tasks.say_policy(run["task"])
+    with signals.caught("ends once the network under way is measured; Ctrl-C once more ends at once") as caught:
+        measure_all = partial(_measure_all, study, dataset, caught) if measured else None
+        for paragraph in account(study, cells, dataset, measure_all, devices):
+            yield paragraph
+            _heed(caught)
+
+
+def _measure_all(study: Config, dataset: Dataset, caught: signals.Caught, runs: Networks) -> dict[str, Measured]:
+    arrays, measured = load(kind_of(study).learned(dataset), study["image_size"], sharding.make_lanes(1, 1)), {}
     for name, (run, _) in runs.items():
+        _heed(caught)
         place = f"{len(measured) + 1} of {len(runs)}"
         logging.info("%s (%s): compiling and taking up to %d training steps, to measure them", name, place, TAKEN)
         measured[name] = measure(run, arrays)
-    return account(study, cells, dataset, measured, devices)
+    return measured
+
+
+def _heed(caught: signals.Caught) -> None:
+    if caught.signum:
+        raise Interrupted(caught.signum, again="nothing was written, and the same command begins anew")
 
 
 def measure(run: Mapping[str, Any], arrays: Mapping[str, Any]) -> Measured:

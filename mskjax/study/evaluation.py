@@ -34,7 +34,7 @@ def evaluate(
     """
     workdir, source, output, made_from, own = evaluation_folder.place(workdir, split, output, dataset)
     if evaluation_folder.is_current(output, made_from):
-        logging.info("%s is up to date; delete it to evaluate again", output)
+        logging.info("%s is up to date; delete this folder to evaluate again", output)
         return output
     require_folder(output)
     data = read_dataset(source)

@@ -79,7 +79,7 @@ def evaluate_study(
     remarks = study_remarks.remarks(workdir, study, cells, cases, data)
     made_from = {**_made_from(workdir, study, cases, len(cells)), "remarks": remarks, "missing": lacking}
     if study_folder.is_current(output, FILES, made_from):
-        logging.info("%s is up to date; delete it to evaluate again", output)
+        logging.info("%s is up to date; delete this folder to evaluate again", output)
         return output
     remove(output / SUMMARY)
     write_cases(output / "cases.csv", cases)

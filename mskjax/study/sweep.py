@@ -136,7 +136,7 @@ def train_pretext(work: Work, name: str) -> None:
             logging.info("pretext %s is being trained by another process, which is waited for", name)
             time.sleep(WAIT_S)
             if work.caught.signum:
-                raise Interrupted(work.caught.signum, []) from None
+                raise Interrupted(work.caught.signum) from None
 
 
 def _train(work: Work, cells: Sequence[Cell], configs: Configs, progress: SweepProgress) -> None:

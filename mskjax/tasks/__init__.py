@@ -52,7 +52,7 @@ def build(config: Mapping[str, Any]) -> Any:
     augmentation = Augmentation(**fields.pop("augmentation"))
     model = fields.pop("model")
     module: Any = build_module(model)
-    freeze = _freeze(fields, module, model["name"])
+    freeze = _freeze(fields, module)
     if (name == "jigsaw") != isinstance(module, JigsawResNet):
         raise ValueError(f"task {name} does not take the network {model['name']}; jigsaw_resnet101 belongs to jigsaw")
     if name == "classification":
@@ -92,6 +92,13 @@ def balanced(config: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]
     return {**config, "class_weights": list(class_weights(counts))} if is_balanced(config) else dict(config)
 
 
+def say_policy(config: Mapping[str, Any]) -> None:
+    """Logs which layers learn in the task that `config` describes, where its policy is that of the last ten."""
+    if config.get("policy") == "unfreezetop10":
+        told = f"{config['model']['name']}, unfreezetop10: beside the head, these layers learn (* those with weights)"
+        _say(f"{told}: {policies.describe(build_module(config['model']))}")
+
+
 def build_module(config: Mapping[str, Any]) -> Any:
     """The network of a config, whose type is a word and whose lists, once through JSON, are tuples again."""
     options: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in config.items()}
@@ -101,20 +108,16 @@ def build_module(config: Mapping[str, Any]) -> Any:
     return models.build(**options, dtype=jnp.dtype(dtype))
 
 
-def _freeze(fields: dict[str, Any], module: nn.Module, network: str) -> tuple[str, ...]:
+def _freeze(fields: dict[str, Any], module: nn.Module) -> tuple[str, ...]:
     """The regexes of what is frozen, from "freeze" or "policy", of which one must be among the fields; takes it out."""
     if ("freeze" in fields) == ("policy" in fields):
         raise ValueError("a task has either freeze, regexes, or policy, a word or regexes; name one of the two")
     if "freeze" in fields:
         return tuple(fields.pop("freeze"))
-    policy = fields.pop("policy")
-    if policy == "unfreezetop10":
-        told = f"{network}, {policy}: beside the head, these layers learn (* those with weights)"
-        _say(f"{told}: {policies.describe(module)}")
-    return policies.frozen(module, policy)
+    return policies.frozen(module, fields.pop("policy"))
 
 
-@functools.cache  # once, however many cells of a study are built
+@functools.cache  # once, however many cells of a study begin
 def _say(sentence: str) -> None:
     logging.info("%s", sentence)
 

@@ -9,7 +9,7 @@ that is not finite is noticed at once.
 import math
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +29,11 @@ RUN_AHEAD = 2
 
 
 class Interrupted(Exception):
-    """A signal ended the training after every run was saved; `status` is the shell's 128 + the signal's number."""
+    """A signal ended the work after every run was saved; `status` is the shell's 128 + the signal's number."""
 
-    def __init__(self, signum: int, steps: list[int]):
+    def __init__(self, signum: int, steps: Sequence[int] = (), again: str = "the same command goes on from there"):
         saved = f" and saved at step {', '.join(map(str, steps))}" if steps else ""
-        super().__init__(f"stopped by {signal.Signals(signum).name}{saved}; the same command goes on from there")
+        super().__init__(f"stopped by {signal.Signals(signum).name}{saved}; {again}")
         self.status = 128 + signum
 
 

@@ -8,27 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SAVES = "all is saved after this step, compilation included, and then ends"
+
 
 class Caught:
-    """The signal that has come, None so far."""
+    """The signal that has come, None so far; `then` says what happens when one does."""
 
     signum: int | None = None
+
+    def __init__(self, then: str = SAVES):
+        self.then = then
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Takes in a signal, and says so, as a step may take a minute; a second Ctrl-C interrupts at once."""
         self.signum = signum
-        told = f"\n{signal.Signals(signum).name}: all is saved after this step, compilation included, and then ends\n"
+        told = f"\n{signal.Signals(signum).name}: {self.then}\n"
         os.write(sys.stderr.fileno(), told.encode())
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
-def caught() -> Iterator[Caught]:
+def caught(then: str = SAVES) -> Iterator[Caught]:
     """Catches SIGTERM and SIGINT in its block; off the main thread, where Python forbids that, nothing.
 
     A block within such a block yields the same flag, so that a signal is heard whichever of the two was asked for it.
     """
-    catcher = Caught()
+    catcher = Caught(then)
     if threading.current_thread() is not threading.main_thread():
         yield catcher
         return

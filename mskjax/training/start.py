@@ -14,7 +14,7 @@ import jax
 import optax
 from jax.sharding import SingleDeviceSharding
 
-from mskjax import convert
+from mskjax import convert, tasks
 from mskjax.convert.families import variant_of
 from mskjax.convert.graft import say
 from mskjax.convert.manifest import conversion_command
@@ -32,7 +32,8 @@ BEST = Path("best") / "variables.safetensors"
 def starting_state(
     config: Mapping[str, Any], task: Any, optimizer: optax.GradientTransformation, checkpoints: Checkpoints
 ) -> TrainState:
-    """The state to go on from, on the first device."""
+    """The state to go on from, on the first device; which layers learn is logged."""
+    tasks.say_policy(config["task"])
     key, size = jax.random.key(config["seed"]), config["image_size"]
     params, model_state = task.init(key, {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")})
     optim.check_freeze(params, task.freeze)

@@ -1,5 +1,7 @@
 """Pairs of images and masks become a dataset: what can be read is written, and no work is done twice."""
 
+import re
+
 import numpy as np
 import pytest
 from dicom_files import body_hu
@@ -152,6 +154,14 @@ def test_each_split_has_its_share_of_the_sarcopenic_phantoms(tmp_path, monkeypat
         assert 0 < positive < 20 and found.sum() == positive
         for split in ("test", "validation"):
             assert abs(found[split] - positive / 4) < 1, (seed, split)
+
+
+def test_counts_are_told_in_the_order_of_the_splits(tmp_path, monkeypatch, caplog):
+    """And not in that of their numbers."""
+    monkeypatch.setattr(phantom_scans, "_write_volume", lambda *_: None)
+    caplog.set_level("INFO")
+    prepare.prepare_phantoms(20, tmp_path, 32, 0, prepare.Shares(0.3, 0.4))
+    assert re.search(r"\((\d+) train, (\d+) validation, (\d+) test\)", caplog.text).groups() == ("6", "6", "8")
 
 
 def test_phantoms_of_another_edition_are_drawn_anew(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What --dry_run measures, and that it writes nothing."""
 
 import re
+import signal
 
 import pytest
 from small_study import config
@@ -10,6 +11,7 @@ from mskjax.study import dry_run
 from mskjax.study.estimates import Measured, networks
 from mskjax.study.sweep import prepare
 from mskjax.training import sharding
+from mskjax.training.loop import Interrupted
 from mskjax.training.run import load
 from mskjax.training.step import Steps
 
@@ -24,13 +26,46 @@ def test_every_network_is_measured_and_nothing_is_written(squares, tmp_path, mon
 
     monkeypatch.setattr(dry_run, "measure", measure)
     study = config(squares, inits=("random", "jigsaw", "classification"), missing_weights="skip", devices=1)
-    told = dry_run.dry_run(study, tmp_path / "study")
+    told = "\n\n".join(dry_run.dry_run(study, tmp_path / "study"))
     assert asked == ["segmentation", "jigsaw"]
     assert told.startswith("8 cells: 2 initialisations x 2 sizes x 2 folds x 1 draw x 1 seed")
     # 8 cells of 4 epochs of one step of 1 s; a pretext of one epoch on 7 of 8 slices, one by one, of 2 s each.
     assert re.search(r"\ncells, if none stops before epoch 4 +32 s\n", told)
     assert re.search(r"\npretexts, if none stops before epoch 4 +14 s\n", told)
     assert not (tmp_path / "study").exists()
+
+
+def test_ctrl_c_ends_it_once_the_network_under_way_is_measured(squares, tmp_path, monkeypatch, capfd):
+    """Python's own handler would raise within whatever runs, and where that is one of XLA's callbacks it is lost."""
+    asked = []
+
+    def measure(run, arrays):
+        asked.append(run["task"]["name"])
+        signal.raise_signal(signal.SIGINT)
+        return Measured("a clock", step_s=1.0, validation_s=0.0, xla_bytes=0)
+
+    monkeypatch.setattr(dry_run, "measure", measure)
+    told = []
+    with pytest.raises(Interrupted, match="stopped by SIGINT; nothing was written, and the same command be") as stop:
+        told.extend(dry_run.dry_run(config(squares, inits=("random", "jigsaw"), devices=1), tmp_path / "study"))
+    assert (stop.value.status, asked) == (130, ["segmentation"])
+    assert "SIGINT: ends once the network under way is measured" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_before_anything_is_measured(squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(dry_run, "measure", lambda run, arrays: pytest.fail("nothing is to be compiled any more"))
+    told = dry_run.dry_run(config(squares, inits=("random",)), tmp_path / "study")
+    next(told)
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        next(told)
+
+
+def test_without_measuring_nothing_is_compiled(squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(dry_run, "measure", lambda run, arrays: pytest.fail("nothing is to be compiled"))
+    told = list(dry_run.dry_run(config(squares, inits=("random",)), tmp_path / "study", measured=False))
+    assert told[-1] == "Time, and the compiled steps' memory by XLA's account: not measured"
 
 
 @pytest.mark.parametrize(("enough_s", "taken"), [(60.0, 1 + dry_run.TAKEN), (0.0, 2)])

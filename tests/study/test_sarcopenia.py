@@ -13,7 +13,7 @@ from mskjax import tasks
 from mskjax.convert import load_variables
 from mskjax.data import batches
 from mskjax.data.dataset import stack, write_dataset
-from mskjax.study import estimates, sarcopenia, sweep
+from mskjax.study import dry_run, estimates, sarcopenia, status, sweep
 from mskjax.study.account import account
 from mskjax.study.probability_judge import read_probabilities
 from mskjax.study.sarcopenia import plan, run_config
@@ -187,9 +187,20 @@ def test_a_small_study(bright, tmp_path, monkeypatch):
     assert len(trunks) == 2
 
 
+def test_a_dry_run_says_which_of_the_last_ten_layers_learn_and_status_does_not(bright, tmp_path, caplog):
+    caplog.set_level("INFO")
+    tasks._say.cache_clear()
+    config = small(bright, policies=("unfreezetop10",))
+    status.of_study(config, tmp_path)
+    assert "these layers learn" not in caplog.text
+    list(dry_run.dry_run(config, tmp_path, measured=False))
+    assert caplog.text.count("keras_resnet50, unfreezetop10: beside the head, these layers learn") == 1
+
+
 def test_the_account_has_a_line_for_each_network_and_policy(bright):
     config = small(bright)
-    told = account(config, plan(sweep.read_dataset(bright).cases, config), sweep.read_dataset(bright))
+    dataset = sweep.read_dataset(bright)
+    told = "\n\n".join(account(config, plan(dataset.cases, config), dataset))
     assert told.startswith("4 cells: 1 network x 2 policies x 2 shuffles\n")
     assert "folders: cells/keras_resnet50_{freezeall,unfreezeall}_{shuffle0,shuffle1}\n" in told
     assert "\nkeras_resnet50 unfreezeall " in told.partition("Memory")[2]

@@ -96,6 +96,16 @@ def test_failed_cells_are_named_and_status_tells_of_them(sweep, study, tmp_path)
     assert "12 cells: 11 done, 0 running, 1 failed, 0 waiting" in told
 
 
+def test_a_dry_run_tells_at_once_what_it_knows_and_heeds_ctrl_c(sweep, tmp_path):
+    process = sweep(tmp_path / "study", "--dry_run")
+    assert process.stdout.readline().startswith("12 cells: ")
+    assert process.poll() is None, "the first paragraph is not held back until all is measured"
+    process.send_signal(signal.SIGINT)
+    told = finish(process, 130)
+    assert told.splitlines()[-1].startswith("stopped by SIGINT; nothing was written")
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

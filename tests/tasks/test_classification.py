@@ -161,7 +161,12 @@ def test_the_last_ten_layers_are_told_of_each_network_once(caplog):
     tasks._say.cache_clear()
     caplog.set_level("INFO")
     for name in ("resnet50", "keras_resnet50", "resnet50"):
-        tasks.build({**CONFIG, "model": {"name": name, "num_classes": 2}, "policy": "unfreezetop10"})
+        config = {**CONFIG, "model": {"name": name, "num_classes": 2}, "policy": "unfreezetop10"}
+        told = len(caplog.messages)
+        tasks.build(config)
+        assert len(caplog.messages) == told, "who trains says it, and not who evaluates"
+        tasks.say_policy(config)
+    tasks.say_policy(CONFIG)
     told = [message.partition(": beside the head, these layers learn")[0] for message in caplog.messages]
     assert told == ["resnet50, unfreezetop10", "keras_resnet50, unfreezetop10"]
 

@@ -103,3 +103,10 @@ def test_a_study_refuses_the_same_before_it_starts(tmp_path, metadata, refused):
         return
     with pytest.raises(ValueError, match=r"of densenet121 \(torchvision\) and the run's network is densenet121 \(kera"):
         sarcopenia.missing(study)
+
+
+def test_a_start_says_which_of_the_last_ten_layers_learn(tmp_path, caplog):
+    caplog.set_level("INFO")
+    tasks._say.cache_clear()
+    start(tmp_path, {}, policy="unfreezetop10")
+    assert "densenet121, unfreezetop10: beside the head, these layers learn" in caplog.text
