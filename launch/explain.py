@@ -7,11 +7,11 @@
 DIR, or else RUN/explanations, where the report of a study looks for pictures, gets one a case (the slice, its mask's
 outline where there is one, and each map over it), maps.npz, the maps as arrays, explanations.csv (case_id, split,
 label, probability, decision, threshold, method, layer, explained, share_inside, share_by_chance, rank_correlation,
-structural_similarity) and explanations.json, which tells the weights and the dataset. Explained is the decision, at the
+structural_similarity, undefined) and explanations.json, of weights and dataset. Explained is the decision, at the
 threshold that validation data chose, or `--target`. --layer takes Keras's names, conv5_block16_1_relu or mixed9_1, but
 for input and padding layers and DenseNet's pool2_conv to pool4_conv, which make pool2_pool to pool4_pool here.
 
-share_by_chance is the mask's area over the slice's; the last two columns compare the map with one of the same network
+share_by_chance is the mask's area over the slice's; the last three columns compare the map with one of the same network
 with fresh weights: near 1, the map shows the image and not what the network has learned. LIME takes `--samples` forward
 passes a case, and as many again with fresh weights, which `--norandomised` leaves out.
 """
@@ -36,7 +36,7 @@ def main() -> None:
     """Explains, and prints a summary."""
     from pathlib import Path
 
-    from mskjax.study import explanations
+    from mskjax.study import explanation_summary, explanations
 
     output = Path(OUTPUT.value or Path(RUN.value) / "explanations")
     table = explanations.explain(
@@ -51,7 +51,7 @@ def main() -> None:
         target=None if TARGET.value == "decision" else int(TARGET.value),
         randomised=RANDOMISED.value,
     )
-    print(explanations.summary(table))
+    print(explanation_summary.summary(table))
     print(f"pictures and table: {output}")
 
 

@@ -79,6 +79,8 @@ def load_classifier(run: str | Path) -> Classifier:
     if not (run / "config.json").is_file():
         raise FileNotFoundError(f"{run} is no run (no config.json); make one with launch.train")
     config = read_json(run / "config.json")
+    if "study" in config:
+        raise ValueError(f"{run} is a study; give one of its cells, such as {_some_cell(run)}")
     name = config["task"]["name"] if "task" in config else None
     if name != "classification":
         what = f"a run of the task {name}" if name else "no run"
@@ -88,3 +90,8 @@ def load_classifier(run: str | Path) -> Classifier:
     if not (run / "DONE").is_file():
         logging.warning("%s has not finished; these are its best weights so far", run)
     return Classifier(tasks.build(config["task"]), jax.device_put(variables), config, sha256(weights))
+
+
+def _some_cell(study: Path) -> Path:
+    """The first cell of a study that has weights, or else where cells lie."""
+    return min((path.parents[1] for path in study.glob("cells/*/best/*")), default=study / "cells" / "CELL")

@@ -5,7 +5,7 @@ that of the run, empty for cases of another dataset. Explained is the class that
 sarcopenic from the threshold on that validation data chose, as the study and `launch.evaluate` decide. `share_inside`
 is the share of the map inside the mask, and `share_by_chance` that of an even map, the mask's area over the slice's.
 `rank_correlation` and `structural_similarity` compare the map with that of the same network with fresh weights in all
-layers: near 1, the map does not depend on what was learned.
+layers: near 1, the map does not depend on what was learned; `undefined` says why the first may be missing.
 """
 
 import difflib
@@ -33,6 +33,7 @@ from mskjax.study import classification_evaluation, explanation_folder
 from mskjax.study.classifier import Classifier, load_classifier, softmax
 from mskjax.study.evaluation_folder import file_name, is_own
 from mskjax.study.explanation_pictures import DECISIONS, draw, heading
+from mskjax.study.explanation_summary import why_undefined
 from mskjax.study.prediction import progress
 from mskjax.study.probability_judge import SCORES, read_probabilities
 from mskjax.types import Variables
@@ -52,6 +53,7 @@ COLUMNS = (
     "share_by_chance",
     "rank_correlation",
     "structural_similarity",
+    "undefined",
 )
 _BATCH = 16
 _SEED = 0
@@ -110,21 +112,6 @@ def explain(
     threshold, chosen = _threshold(Path(run), classifier, source, data, own), _split_by_run(chosen, classifier, own)
     found = _explained(classifier, chosen, threshold, target, tuple(dict.fromkeys(methods)), layer, samples, randomised)
     return _write(output, found, classifier)
-
-
-def summary(table: pd.DataFrame) -> str:
-    """The table in a line a method: the mean share inside masks beside chance's, and how like the maps stay."""
-    lines = [f"cases explained: {table['case_id'].nunique()}"]
-    for method in table["method"].unique():
-        figures = table.loc[table["method"] == method, list(COLUMNS[-4:])]
-        share, chance, rank, structure = figures.mean().to_numpy(float)
-        masked, told = figures["share_by_chance"].count(), figures["share_inside"].count()
-        inside = f"{share:.0%} inside the mask (chance {chance:.0%})" if told else "no share inside a mask"
-        if told < masked:
-            inside += f", {masked - told} of {masked} maps are zero and left out"
-        alike = f"; compared with fresh weights: rank correlation {rank:.2f}, structural similarity {structure:.2f}"
-        lines.append(f"  {method}: {inside}{alike * bool(figures['rank_correlation'].count())}")
-    return "\n".join(lines)
 
 
 def _chosen(data: Dataset, cases: Sequence[str], split: str) -> Dataset:
@@ -240,6 +227,7 @@ def _rows(found: _Explained, i: int) -> Iterator[tuple[dict[str, Any], np.ndarra
             "share_by_chance": float(inside.mean()) if inside.any() else np.nan,
             "rank_correlation": attribution.rank_correlation(learned, fresh[0]) if fresh else np.nan,
             "structural_similarity": attribution.structural_similarity(learned, fresh[0]) if fresh else np.nan,
+            "undefined": why_undefined(learned, fresh[0]) if fresh else "",
         }
         yield row, attributed
 

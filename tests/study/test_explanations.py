@@ -20,7 +20,8 @@ from mskjax.explain import grad_cam
 from mskjax.files import read_json, write_json
 from mskjax.study import explanation_folder
 from mskjax.study.explanation_pictures import heading
-from mskjax.study.explanations import COLUMNS, explain, summary
+from mskjax.study.explanation_summary import summary, why_undefined
+from mskjax.study.explanations import COLUMNS, explain
 from mskjax.study.sarcopenia import Cell
 
 SIDE = 40
@@ -115,7 +116,7 @@ def test_the_summary_names_each_method(explained):
     assert re.match(r"  grad_cam: \d+% inside the mask \(chance 12%\); compared with fresh weights: rank", lines[1])
     assert "lime: no share inside a mask; " in summary(table[table["case_id"] == "p_1"])
     zero = table.assign(share_inside=table["share_inside"].where(table["method"] == "lime"))
-    assert "no share inside a mask, 1 of 1 maps are zero and left out" in summary(zero)
+    assert "no share inside a mask, 1 of 1 maps are zero and left out: nothing at this layer speaks" in summary(zero)
 
 
 def test_cases_methods_and_layer_can_be_chosen(run, tmp_path):
@@ -205,7 +206,7 @@ def test_pictures_lie_in_the_run_and_replace_those_of_former_calls(run, dataset,
     made_from = {"weights_sha256": hashlib.sha256(weights).hexdigest(), "dataset_sha256": cases}
     assert read_json(folder / "explanations.json") == {**made_from, "pictures": ["001_p_1.png"]}
     # Without fresh weights nothing is compared.
-    assert pd.read_csv(folder / "explanations.csv")[list(COLUMNS[-2:])].isna().all(axis=None)
+    assert pd.read_csv(folder / "explanations.csv")[list(COLUMNS[-3:])].isna().all(axis=None)
     assert "fresh" not in summary(table)
     # The report of a study shows them, but for those of other weights.
     shown = explanation_folder.current(cell, cases)
@@ -266,3 +267,23 @@ def test_a_run_of_another_task_is_refused_in_a_sentence(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no run"):
         explain(tmp_path, tmp_path / "output")
+
+
+def test_the_summary_says_of_how_many_maps_a_mean_is_and_why():
+    """One of four is compared; the mean of the others' is not theirs."""
+    why = why_undefined(np.eye(8, dtype=np.float32), np.zeros((8, 8), np.float32))
+    assert (why, why_undefined(*[np.eye(8, dtype=np.float32)] * 2)) == ("fresh map is the same everywhere", "")
+    one = {"case_id": "a", "method": "grad_cam", "share_inside": 0.5, "share_by_chance": 0.1}
+    ranks, whys = [0.39, np.nan, np.nan, np.nan], ["", why, why, why]
+    table = pd.DataFrame([{**one, "rank_correlation": r, "undefined": w} for r, w in zip(ranks, whys, strict=True)])
+    told = summary(table.assign(structural_similarity=0.05))
+    assert "correlation 0.39 (1 of 4 maps; undefined in 3, whose fresh map is the same everywhere), struct" in told
+    assert told.endswith("structural similarity 0.05")
+
+
+def test_a_study_is_no_run_and_names_its_cells(tmp_path):
+    (tmp_path / "config.json").write_text('{"study": "sarcopenia_classification"}')
+    (tmp_path / "cells/one/best").mkdir(parents=True)
+    (tmp_path / "cells/one/best/variables.safetensors").touch()
+    with pytest.raises(ValueError, match=r"is a study; give one of its cells, such as .*/cells/one$"):
+        explain(tmp_path)
