@@ -61,7 +61,7 @@ def evaluate(
     workdir, source, output, made_from, own = evaluation_folder.place(workdir, split, output, dataset)
     made_from = {**made_from, "classification_edition": _EDITION}
     if evaluation_folder.is_current(output, made_from, OUTPUTS):
-        logging.info("%s is up to date; delete it to evaluate again", output)
+        logging.info("%s is up to date; delete this folder to evaluate again", output)
         return output
     require_folder(output)
     data, classifier = read_dataset(source), load_classifier(workdir)

@@ -48,7 +48,9 @@ def dry_run(config: Config, workdir: str | Path, measured: bool = True) -> Itera
             _heed(caught)
 
 
-def _measure_all(study: Config, dataset: Dataset, caught: signals.Caught, runs: Networks) -> dict[str, Measured]:
+def _measure_all(
+    study: Mapping[str, Any], dataset: Dataset, caught: signals.Caught, runs: Networks
+) -> dict[str, Measured]:
     arrays, measured = load(kind_of(study).learned(dataset), study["image_size"], sharding.make_lanes(1, 1)), {}
     for name, (run, _) in runs.items():
         _heed(caught)

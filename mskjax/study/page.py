@@ -40,6 +40,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; background: var(--wash); vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: .4rem; }
+.words2 :is(th, td):nth-child(2), .words3 :is(th, td):nth-child(-n + 3) { text-align: left; }
 td small { display: block; color: var(--soft); font-size: .88em; line-height: 1.3; }
 td.better { background: #ecf5f0; }
 td.worse { background: #fdf1e7; }
@@ -126,11 +127,12 @@ class Cell:
     kind: str = ""
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> str:
-    """A table of text; the first column is on the left, the others, being numbers, on the right."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str | Cell]], words: int = 1) -> str:
+    """A table of text; the first columns, `words` of them, 1 to 3, are on the left, the numbers on the right."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    parts = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
+    return f'<div class="scroll"><table class="words{words}">{parts}</table></div>'
 
 
 def _cell(cell: str | Cell) -> str:

@@ -31,6 +31,7 @@ class SarcopeniaFindings:
     missing_networks: networks that the study lacks, each with the command that gets its weights.
     explanations: pictures of Grad-CAM and LIME, by their cell.
     explain_command: the command that makes them; empty where the study has kept no weights.
+    shown_cell: the cell that is shown in detail, which the command explains.
     further_notes: more that a reader must know first, in sentences.
     provenance: nested names and values of what the study was made from.
     """
@@ -50,6 +51,7 @@ class SarcopeniaFindings:
     missing_networks: Mapping[str, str] = field(default_factory=dict)
     explanations: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     explain_command: str = ""
+    shown_cell: str = ""
     further_notes: Sequence[str] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """The report of a classification study: one HTML file, the answer first, then tables, figures and explanations."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -70,7 +71,7 @@ def _table_1(findings: SarcopeniaFindings) -> list[str]:
     return [
         page.heading("Table 1: AUC of every network and policy"),
         page.paragraph(f"{key} {_left_out(findings)}", "soft"),
-        page.table(header, rows),
+        page.table(header, rows, words=2),
         *_drawn(findings, "figure_1"),
     ]
 
@@ -89,7 +90,7 @@ def _table_2(findings: SarcopeniaFindings) -> list[str]:
     return [
         page.heading("Table 2: what is told right"),
         page.paragraph(key, "soft"),
-        page.table(header, rows),
+        page.table(header, rows, words=2),
         *_why(findings),
     ]
 
@@ -124,7 +125,7 @@ def _counts(findings: SarcopeniaFindings) -> list[str]:
         ]
         for row in findings.confusion.to_dict("records")
     ]
-    return [page.heading("Who is called what"), *_drawn(findings, "figure_3a"), page.table(header, rows)]
+    return [page.heading("Who is called what"), *_drawn(findings, "figure_3a"), page.table(header, rows, words=3)]
 
 
 def _sexes(findings: SarcopeniaFindings) -> list[str]:
@@ -152,7 +153,7 @@ def _sexes(findings: SarcopeniaFindings) -> list[str]:
                 *(Cell(number(row[name], 2), hover=row["undefined"]) for name in RATES),
             ]
         )
-    return [heading, page.paragraph(key, "soft"), page.table([*header, "Recall", "Specificity"], rows)]
+    return [heading, page.paragraph(key, "soft"), page.table([*header, "Recall", "Specificity"], rows, words=3)]
 
 
 def _curves(findings: SarcopeniaFindings) -> list[str]:
@@ -170,14 +171,20 @@ def _explained(findings: SarcopeniaFindings) -> list[str]:
     parts = [page.heading("Figure 3b and c: why, by Grad-CAM and LIME")]
     parts += _drawn(findings, "figure_3b", "figure_3c") + _how_explained(findings)
     every = [(cell, path) for cell, paths in findings.explanations.items() for path in paths]
-    made = []
-    for cell, path in every[:EMBEDDED_PICTURES]:
-        with Image.open(path) as picture:
-            embedded = jpeg(picture.convert("RGB"))
-        made.append(page.figure(embedded, "jpeg", f"Explanation of a case by {cell}", f"{cell}: {path.stem}"))
+    every.sort(key=lambda one: one[0] != findings.shown_cell)
+    made = every[:EMBEDDED_PICTURES]
+    own = [_picture(*one) for one in made if one[0] == findings.shown_cell]
+    others = [_picture(*one) for one in made[len(own) :]]
+    parts += [page.pictures(own)] * bool(own)
+    parts += [page.heading("Explanations of other cells"), page.pictures(others)] if others else []
     left_out = len(every) - len(made)
-    told = [page.paragraph(f"The other {left_out} lie in the cells' folders.", "soft")] if left_out else []
-    return [*parts, *told, page.pictures(made)] if made else parts
+    return parts + [page.paragraph(f"{left_out} more lie in the cells' folders.", "soft")] * (left_out > 0)
+
+
+def _picture(cell: str, path: Path) -> str:
+    with Image.open(path) as picture:
+        embedded = jpeg(picture.convert("RGB"))
+    return page.figure(embedded, "jpeg", f"Explanation of a case by {cell}", f"{cell}: {path.stem}")
 
 
 def _how_explained(findings: SarcopeniaFindings) -> list[str]:
@@ -217,7 +224,7 @@ def _shuffles(findings: SarcopeniaFindings) -> list[str]:
                 number(row["calibration_error"], 3),
             ]
         )
-    return [page.heading("Every shuffle"), page.table(header, rows)]
+    return [page.heading("Every shuffle"), page.table(header, rows, words=2)]
 
 
 def _origin(findings: SarcopeniaFindings) -> list[str]:

@@ -76,7 +76,7 @@ def evaluate_study(workdir: str | Path, output: str | Path | None = None, datase
     explained = _explained(folders, done, data)
     made_from = {**_made_from(study, scores, explained), "planned": len(cells), "remarks": remarks, "missing": lacking}
     if study_folder.is_current(output, FILES, made_from):
-        logging.info("%s is up to date; delete it to evaluate again", output)
+        logging.info("%s is up to date; delete this folder to evaluate again", output)
         return output
     remove(output / SUMMARY)
     tables = _tables(scores, study["bootstrap_samples"], study["calibration_bins"])
@@ -90,6 +90,7 @@ def evaluate_study(workdir: str | Path, output: str | Path | None = None, datase
         missing_networks=lacking,
         explanations={cell: own.pictures for cell, own in explained.items() if own.pictures},
         explain_command=_explain_command(workdir, tables),
+        shown_cell=_shown_cell(tables)[2],
         further_notes=remarks,
         provenance=provenance_of(workdir),
     )

@@ -181,6 +181,14 @@ def test_explanations_are_shown_or_the_command_that_makes_them(copy):
         (best / "explanations" / "explanations.json").write_text(json.dumps(record))
         text = words(evaluate_study(copy))  # although the scores are the same
         assert (f"{best.name}: 001_s3_0" in text) == shown
+    assert "Explanations of other cells" not in text
+    other = copy / "cells" / "densenet121_unfreezeall_shuffle1"
+    for name in ("best", "explanations"):
+        shutil.move(best / name, other / name)
+    (best / "best").mkdir()
+    text = words(evaluate_study(copy))
+    places = [text.index(part) for part in ("Nothing explains", "Explanations of other cells", f"{other.name}: 001")]
+    assert places == sorted(places)
 
 
 def test_figures_3b_and_3c_are_drawn_of_the_cell_that_is_shown(study, evaluated, tmp_path):

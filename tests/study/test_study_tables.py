@@ -58,3 +58,8 @@ def test_every_part_of_a_cell_is_escaped():
     text = page.table([hostile], [[page.Cell(hostile, [hostile], hostile, hostile), hostile]])
     assert "<i" not in text
     assert text.count(html.escape(hostile)) == 6
+
+
+def test_columns_of_words_are_on_the_left_where_they_are_told():
+    assert '<table class="words2">' in page.table(["Network", "Policy", "AUC"], [["a", "b", "0.5"]], words=2)
+    assert ".words2 :is(th, td):nth-child(2)" in page.page("", [])
