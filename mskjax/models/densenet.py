@@ -121,5 +121,5 @@ class DenseNet(nn.Module):
         outputs = backbone(image, train=train)
         outputs["features"] = outputs["relu"].astype(parameter_dtype(self.dtype)).mean((1, 2))
         if self.num_classes is not None:
-            outputs["logits"] = Linear(self.num_classes, self.dtype, name="fc")(outputs["features"])
+            outputs["logits"] = Linear(self.num_classes, name="fc")(outputs["features"])
         return outputs

@@ -168,5 +168,5 @@ class InceptionResNetV2(nn.Module):
         outputs = Backbone(Form(self.width, dtype=self.dtype), name="backbone")(image, train=train)
         outputs["features"] = outputs["conv_7b_ac"].astype(parameter_dtype(self.dtype)).mean((1, 2))
         if self.num_classes is not None:
-            outputs["logits"] = Linear(self.num_classes, self.dtype, name="fc")(outputs["features"])
+            outputs["logits"] = Linear(self.num_classes, name="fc")(outputs["features"])
         return outputs

@@ -154,5 +154,5 @@ class InceptionV3(nn.Module):
         outputs = Backbone(Form(self.width, self.variant, self.dtype), name="backbone")(image, train=train)
         outputs["features"] = outputs["mixed10"].astype(parameter_dtype(self.dtype)).mean((1, 2))
         if self.num_classes is not None:
-            outputs["logits"] = Linear(self.num_classes, self.dtype, name="fc")(outputs["features"])
+            outputs["logits"] = Linear(self.num_classes, name="fc")(outputs["features"])
         return outputs

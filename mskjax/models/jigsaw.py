@@ -6,7 +6,7 @@ permutations. The trunk is the classifier's, with strides, under the same names 
 strides there has no parameters. The head's sizes are not in the paper (the number of classes apart).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,6 +26,8 @@ class JigsawResNet(nn.Module):
 
     The head's first layer is the larger part: 9 x 2048 x 4096 of the 118 million parameters at the sizes of study A.
     """
+
+    EXAMPLE: ClassVar = (1, TILES, 64, 64, 3)
 
     stage_sizes: tuple[int, ...]
     num_classes: int | None = 50
@@ -56,8 +58,8 @@ class JigsawResNet(nn.Module):
         if permutations is None:
             permutations = jnp.broadcast_to(jnp.arange(TILES), (count, 1, TILES))
         joined = _shuffle(outputs["features"], permutations).reshape(-1, TILES * pooled.shape[-1])
-        hidden = nn.relu(Linear(self.hidden, self.dtype, name="joined")(joined))
-        logits = Linear(self.num_classes, self.dtype, name="logits")(hidden)
+        hidden = nn.relu(Linear(self.hidden, name="joined")(joined))
+        logits = Linear(self.num_classes, name="logits")(hidden)
         outputs["logits"] = logits.reshape(count, -1, self.num_classes)
         return outputs
 

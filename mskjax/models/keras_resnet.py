@@ -106,5 +106,5 @@ class KerasResNet(nn.Module):
         last = outputs[f"conv5_block{self.stage_sizes[-1]}_out"]
         outputs["features"] = last.astype(parameter_dtype(self.dtype)).mean((1, 2))
         if self.num_classes is not None:
-            outputs["logits"] = Linear(self.num_classes, self.dtype, name="fc")(outputs["features"])
+            outputs["logits"] = Linear(self.num_classes, name="fc")(outputs["features"])
         return outputs

@@ -1,4 +1,4 @@
-"""Layers with PyTorch's semantics that flax.linen lacks or does otherwise; images are NHWC.
+"""Layers with PyTorch's semantics that flax.linen lacks or does otherwise; images are NHWC, volumes NDHWC.
 
 Parameters, statistics and all normalising arithmetic are float32 (float64 where `dtype` is), whatever `dtype` the rest
 is computed in.
@@ -16,6 +16,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array, lax
 from jaxtyping import Float
 
+from mskjax.models.convolution import convolve_volume
 from mskjax.models.initial import Initialiser, bias_of, filled, kaiming_normal_fan_out, uniform_fan_in
 
 Padding = Literal["same", "valid"]
@@ -27,17 +28,17 @@ def parameter_dtype(dtype: Any) -> Any:
 
 
 class Conv(nn.Module):
-    """A 2-D convolution with a kernel of `size`, a square's side or (height, width).
+    """A convolution over all axes between the first and the last, with a kernel of `size`: its side, or one each axis.
 
     "same" pads all sides by dilation * (size - 1) / 2 as torchvision does, which at stride 1 is Keras's "same" too;
     "valid" does not pad and refuses an image that is smaller than the kernel.
 
-    A 1x1 kernel is applied as a matrix product: XLA's CPU backend takes a quarter of the time for its gradients, and on
-    GPU and TPU the two are the same.
+    A kernel of side 1 is applied as a matrix product: XLA's CPU backend takes a quarter of the time for its gradients,
+    and on GPU and TPU the two are the same.
     """
 
     features: int
-    size: int | tuple[int, int] = 1
+    size: int | tuple[int, ...] = 1
     stride: int = 1
     dilation: int = 1
     use_bias: bool = False
@@ -46,9 +47,9 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b _ _ {self.features}"]:
-        """The image's convolution; "same" divides height and width by the stride, rounded up."""
-        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+    def __call__(self, image: Float[Array, "b *space c"]) -> Float[Array, "b *convolved {self.features}"]:
+        """The image's convolution; "same" divides each of its sides by the stride, rounded up."""
+        size = (self.size,) * (image.ndim - 2) if isinstance(self.size, int) else self.size
         shape = (*size, image.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, parameter_dtype(self.dtype))
         image, kernel = promote_dtype(image, kernel, dtype=self.dtype)
@@ -59,39 +60,70 @@ class Conv(nn.Module):
         return convolved + bias.astype(self.dtype)
 
     def _convolve(self, image: Array, kernel: Array) -> Array:
-        size = kernel.shape[:2]
-        if size == (1, 1):
-            return image[:, :: self.stride, :: self.stride] @ kernel[0, 0]
+        size = kernel.shape[:-2]
+        if set(size) == {1}:
+            step = slice(None, None, self.stride)
+            return image[(slice(None), *(step for _ in size))] @ kernel.reshape(kernel.shape[-2:])
         spans = [self.dilation * (length - 1) for length in size]
         if self.padding == "valid":
             _check_fits(image, spans)
+        if size == (3, 3, 3) and (self.stride, self.dilation, self.padding) == (1, 1, "same"):
+            return convolve_volume(image, kernel)
+        axes = "DHW"[-len(size) :]
         return lax.conv_general_dilated(
             image,
             kernel,
-            window_strides=(self.stride, self.stride),
+            window_strides=[self.stride] * len(size),
             padding=[(0, 0) if self.padding == "valid" else (span // 2, span // 2) for span in spans],
-            rhs_dilation=(self.dilation, self.dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            rhs_dilation=[self.dilation] * len(size),
+            dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
         )
 
 
 class Linear(nn.Module):
-    """PyTorch's Linear with its initialisers, always in float32 (float64 where `dtype` is)."""
+    """PyTorch's Linear with its initialisers, over the last axis.
+
+    It computes in `dtype`, or where none is named in the features' own and at least in float32, as heads do.
+    """
 
     features: int
+    use_bias: bool = True
+    kernel_init: Initialiser = uniform_fan_in
+    bias_init: Initialiser | None = None
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "*b c"]) -> Float[Array, "*b {self.features}"]:
+        """The features' product with the kernel, and the bias."""
+        shape, dtype = (features.shape[-1], self.features), self.dtype or parameter_dtype(features.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape, parameter_dtype(dtype))
+        product = features.astype(dtype) @ kernel.astype(dtype)
+        if not self.use_bias:
+            return product
+        bias_init = self.bias_init or bias_of(shape)
+        return product + self.param("bias", bias_init, (self.features,), parameter_dtype(dtype)).astype(dtype)
+
+
+class LayerNorm(nn.Module):
+    """PyTorch's LayerNorm over the last axis: the variance is the biased one, of the deviations from the mean."""
+
+    epsilon: float = 1e-5
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: Float[Array, "b c"]) -> Float[Array, "b {self.features}"]:
-        """The features' product with the kernel, and the bias."""
-        shape, dtype = (features.shape[-1], self.features), parameter_dtype(self.dtype)
-        kernel = self.param("kernel", uniform_fan_in, shape, dtype)
-        bias = self.param("bias", bias_of(shape), (self.features,), dtype)
-        return features.astype(dtype) @ kernel + bias
+    def __call__(self, features: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+        """The features, each position normalised by itself, of type `dtype`."""
+        dtype, shape = parameter_dtype(self.dtype), features.shape[-1:]
+        scale = self.param("scale", lambda key: filled(1.0, shape, dtype))
+        bias = self.param("bias", lambda key: filled(0.0, shape, dtype))
+        deviations = features.astype(dtype)
+        deviations -= deviations.mean(-1, keepdims=True)
+        factor = lax.rsqrt(jnp.square(deviations).mean(-1, keepdims=True) + self.epsilon)
+        return (deviations * factor * scale + bias).astype(self.dtype)
 
 
 class BatchNorm(nn.Module):
-    """PyTorch's BatchNorm2d over a whole batch, also one that is sharded over devices under `jit`.
+    """PyTorch's BatchNorm2d or 3d over a whole batch, also one that is sharded over devices under `jit`.
 
     As in PyTorch, and unlike flax.linen, the running variance takes in the unbiased variance n / (n - 1) of a batch,
     which itself is normalised by the biased one. `momentum` weighs the old statistics: PyTorch's 0.1 is 0.9 here.
@@ -104,7 +136,7 @@ class BatchNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
+    def __call__(self, image: Float[Array, "b *space c"], *, train: bool) -> Float[Array, "b *space c"]:
         """The image normalised by its own statistics in training, which are then taken in, else by the running ones."""
         dtype, shape = parameter_dtype(self.dtype), image.shape[-1:]
         scale = self.param("scale", lambda key: filled(1.0, shape, dtype)) if self.use_scale else None
@@ -128,15 +160,16 @@ class BatchNorm(nn.Module):
         return self.momentum * running + (1 - self.momentum) * lax.stop_gradient(batch)
 
 
-def _moments(values: Float[Array, "b h w c"]) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+def _moments(values: Float[Array, "b *space c"]) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
     """The mean and the biased variance of each channel."""
     if math.prod(values.shape[:-1]) < 2:
         raise ValueError(
             f"a batch of shape {values.shape} has one value a channel, which has no variance to train BatchNorm on; "
             "use a larger batch or image"
         )
-    mean = values.mean((0, 1, 2))
-    return mean, jnp.square(values - mean).mean((0, 1, 2))
+    axes = tuple(range(values.ndim - 1))
+    mean = values.mean(axes)
+    return mean, jnp.square(values - mean).mean(axes)
 
 
 def max_pool(image: Float[Array, "b h w c"], *, padding: Padding = "same") -> Float[Array, "b _ _ c"]:
@@ -184,12 +217,10 @@ def _pool_along(
 
 
 def _check_fits(image: Array, spans: Sequence[int]) -> None:
-    height, width = image.shape[1:3]
-    if height <= spans[0] or width <= spans[1]:
-        raise ValueError(
-            f"an image has shrunk to {height}x{width} pixels before a window of {spans[0] + 1}x{spans[1] + 1}; "
-            "use a larger image"
-        )
+    sides = image.shape[1:-1]
+    if any(side <= span for side, span in zip(sides, spans, strict=True)):
+        shrunk, window = ("x".join(map(str, lengths)) for lengths in (sides, (span + 1 for span in spans)))
+        raise ValueError(f"an image has shrunk to {shrunk} pixels before a window of {window}; use a larger image")
 
 
 def resize_bilinear(image: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:

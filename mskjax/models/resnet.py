@@ -110,5 +110,5 @@ class ResNet(nn.Module):
         outputs = Backbone(self.stage_sizes, self.width, dtype=self.dtype, name="backbone")(image, train=train)
         outputs["features"] = outputs["layer4"].astype(parameter_dtype(self.dtype)).mean((1, 2))
         if self.num_classes is not None:
-            outputs["logits"] = Linear(self.num_classes, self.dtype, name="fc")(outputs["features"])
+            outputs["logits"] = Linear(self.num_classes, name="fc")(outputs["features"])
         return outputs
