@@ -6,7 +6,9 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from mskjax.data.orientation import (
+    axial_to_ras,
     from_axial,
+    ras_to_axial,
     require_untilted,
     set_slice_positions,
     slice_positions_mm,
@@ -89,6 +91,15 @@ def test_agrees_with_itk_dicom_orient():
         expected = sitk.DICOMOrient(image, "LPS")
         np.testing.assert_array_equal(array, sitk.GetArrayFromImage(expected))
         assert tuple(spacing_mm[::-1]) == expected.GetSpacing()
+
+
+@pytest.mark.parametrize(("order", "flipped"), ORIENTATIONS)
+def test_ras_is_what_itk_reorients_to(order, flipped):
+    """With i, j, k as nibabel counts them, which is ITK's own order and the reverse of numpy's."""
+    array, _ = to_axial(image := stored(order, flipped))
+    expected = sitk.GetArrayFromImage(sitk.DICOMOrient(image, "RAS")).transpose(2, 1, 0)
+    np.testing.assert_array_equal(axial_to_ras(array), expected)
+    np.testing.assert_array_equal(ras_to_axial(axial_to_ras(array)), array)
 
 
 def test_a_mask_of_booleans_becomes_uint8_and_other_types_stay():
