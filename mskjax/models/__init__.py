@@ -1,9 +1,9 @@
 """Networks in flax.linen: `build` makes one by name, `init` its fresh variables.
 
 `module.apply(variables, image, train=False)` takes images that are already normalised, float32 [b, h, w, 3], the jigsaw
-network their tiles, [b, 9, h, w, 3], and returns a dict of named outputs, among them every stage. Parameter trees are
-nested dicts; networks of one family hold the trunk under `backbone`, so that its weights go from one into another by
-name.
+network their tiles, [b, 9, h, w, 3], and SMIT's networks volumes, [b, d, h, w, 1]. It returns a dict of named outputs,
+among them every stage. Parameter trees are nested dicts; networks of one family hold the trunk under `backbone`, so
+that its weights go from one into another by name.
 """
 
 import functools
@@ -23,11 +23,13 @@ from mskjax.models.fcn import FCN
 from mskjax.models.inception_resnet_v2 import InceptionResNetV2
 from mskjax.models.inception_v3 import InceptionV3
 from mskjax.models.initial import drawn_on_host
-from mskjax.models.jigsaw import TILES, JigsawResNet
+from mskjax.models.jigsaw import JigsawResNet
 from mskjax.models.keras_resnet import KerasResNet
 from mskjax.models.layers import BatchNorm
 from mskjax.models.options import checked
 from mskjax.models.resnet import ResNet
+from mskjax.models.smit import SMITEncoder, SMITPretrainer
+from mskjax.models.unetr import SMITSegmenter
 from mskjax.types import Key, Variables
 
 NETWORKS = {
@@ -39,6 +41,9 @@ NETWORKS = {
     "keras_resnet50": functools.partial(KerasResNet, stage_sizes=(3, 4, 6, 3)),
     "inception_v3": functools.partial(InceptionV3),
     "inception_resnet_v2": functools.partial(InceptionResNetV2),
+    "smit_encoder": functools.partial(SMITEncoder),
+    "smit_segmenter": functools.partial(SMITSegmenter),
+    "smit_pretrainer": functools.partial(SMITPretrainer),
 }
 
 
@@ -47,9 +52,10 @@ def build(name: str, **options: Any) -> nn.Module:
 
     Options are the fields of its class: `num_classes` (None: no head), `aux_head` (segmenters), `stage_sizes` (four
     numbers of blocks), `width` (channels of the stem, growth of a DenseNet), `dropout` (segmenters' heads), `hidden`
-    (units of the jigsaw's head), `variant` ("keras" or "torchvision", of classifiers: whose form, where both have one)
-    and `dtype`, in which it computes: float32, bfloat16 or float64. Parameters, statistics and logits are float32, or
-    float64 where `dtype` is. Raises `ValueError` for a name, an option or a value that it does not know.
+    (units of the heads that pretexts have), `variant` ("keras" or "torchvision", of classifiers: whose form, where both
+    have one), of SMIT's networks `drop_path`, `joining`, `remat`, `prototypes` and `shared_head`, and `dtype`, in which
+    it computes: float32, bfloat16 or float64. Parameters, statistics and logits are float32, or float64 where `dtype`
+    is. Raises `ValueError` for a name, an option or a value that it does not know.
     """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is unknown; choose one of {', '.join(NETWORKS)}")
@@ -80,8 +86,8 @@ def init(module: nn.Module, key: Key, image: Any) -> Variables:
 
 def abstract(module: nn.Module) -> Variables:
     """The variables' shapes and types, as `jax.ShapeDtypeStruct`; nothing is computed."""
-    image = (1, TILES, 64, 64, 3) if isinstance(module, JigsawResNet) else (1, 256, 256, 3)
-    return jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros(image, jnp.float32)))
+    example = getattr(module, "EXAMPLE", (1, 256, 256, 3))
+    return jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros(example, jnp.float32)))
 
 
 @contextmanager

@@ -56,6 +56,11 @@ def glorot_uniform(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | 
     return _uniform(math.sqrt(6 / fans), key, shape, dtype)
 
 
+def normal_002(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
+    """Numbers of standard deviation 0.02, as vision transformers begin; they cut them off at 100 such deviations."""
+    return _normal(0.02, key, shape, dtype)
+
+
 def uniform_fan_in(key: Key, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
     """A kernel within +-1 / sqrt(fan_in), fan_in being in times h times w; what PyTorch gives Conv2d and Linear."""
     return bias_of(shape)(key, shape, dtype)

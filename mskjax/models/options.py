@@ -41,7 +41,7 @@ def checked(name: str, network: type, options: dict[str, Any]) -> dict[str, Any]
         raise ValueError(f"{name} has aux_head=True but num_classes=None, which leaves all heads out; name num_classes")
     if "variant" in options:
         _check_variant(name, options["variant"])
-    converted = {"stage_sizes": tuple, "dropout": float, "dtype": jnp.dtype}
+    converted = {"stage_sizes": tuple, "dropout": float, "drop_path": float, "dtype": jnp.dtype}
     return {option: converted.get(option, lambda same: same)(options[option]) for option in options if option in fields}
 
 
@@ -60,6 +60,10 @@ def _are_stages(value: Any) -> bool:
     return isinstance(value, Sequence) and len(value) == 4 and all(map(_is_count, value))
 
 
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < 1
+
+
 def _is_dtype(value: Any) -> bool:
     try:
         name = jnp.dtype(value).name
@@ -74,7 +78,12 @@ RULES = {
     "stage_sizes": (_are_stages, "four positive whole numbers"),
     "width": (_is_count, "a positive whole number"),
     "hidden": (_is_count, "a positive whole number"),
-    "dropout": (lambda value: isinstance(value, (int, float)) and 0 <= value < 1, "at least 0 and below 1"),
+    "dropout": (_is_share, "at least 0 and below 1"),
+    "prototypes": (_is_count, "a positive whole number"),
+    "shared_head": (lambda value: isinstance(value, bool), "True or False"),
+    "drop_path": (_is_share, "at least 0 and below 1"),
+    "joining": (lambda value: value in ("official", "inverse"), "'official' or 'inverse'"),
+    "remat": (lambda value: isinstance(value, bool), "True or False"),
     "variant": (lambda value: value in (KERAS, TORCHVISION), f"{KERAS!r} or {TORCHVISION!r}"),
     "dtype": (_is_dtype, f"one of {', '.join(DTYPES)}, float64 only with jax_enable_x64"),
 }
