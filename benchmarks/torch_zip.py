@@ -11,11 +11,17 @@ import numpy as np
 STORAGES = {"float32": "FloatStorage", "int64": "LongStorage"}
 
 
-def write_torch_zip(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes what `torch.save` writes for an OrderedDict of contiguous tensors, each with a storage of its own."""
+def write_torch_zip(path: str | Path, tensors: Mapping[str, np.ndarray], entry: str = "") -> None:
+    """Writes what `torch.save` writes for an OrderedDict of contiguous tensors, each with a storage of its own.
+
+    With `entry`, the OrderedDict is that entry of a dictionary, as in a training checkpoint.
+    """
     instructions = [_tensor(name, str(index), array) for index, (name, array) in enumerate(tensors.items())]
     ordered_dict = pickle.GLOBAL + b"collections\nOrderedDict\n" + pickle.EMPTY_TUPLE + pickle.REDUCE
-    program = [pickle.PROTO, b"\x02", ordered_dict, pickle.MARK, *instructions, pickle.SETITEMS, pickle.STOP]
+    state_dict = [ordered_dict, pickle.MARK, *instructions, pickle.SETITEMS]
+    if entry:
+        state_dict = [pickle.EMPTY_DICT, _text(entry), *state_dict, pickle.SETITEM]
+    program = [pickle.PROTO, b"\x02", *state_dict, pickle.STOP]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"".join(program))
         archive.writestr("archive/byteorder", "little")

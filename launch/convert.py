@@ -2,12 +2,12 @@
 
 Examples:
     python -m launch.convert --model=fcn_resnet101 --download --output=third_party_weights/fcn_resnet101.safetensors
-    python -m launch.convert --model=resnet101 --download --output=third_party_weights/resnet101.safetensors
     python -m launch.convert --model=fcn_resnet101 --weights=fcn_resnet101_coco-7ecb50ca.pth --output=coco.safetensors
     python -m launch.convert --model=inception_v3 --weights=RadImageNet-InceptionV3_notop.h5 --output=v3.safetensors
     python -m launch.convert --model=densenet121 --variant=torchvision --weights=DenseNet121.pt --output=d.safetensors
+    python -m launch.convert --model=smit_encoder --weights=pre_train_weight.pt --output=smit.safetensors
 
-The first two names are where --config=configs/segmentation.py:init=segmentation and init=classification look.
+The first name is where --config=configs/segmentation.py:init=segmentation looks.
 
 third_party_weights/README.md lists the entries that can be downloaded and how to obtain the others. Nothing that a
 weight file names is run. An output that was made of the same source with the same options is left as it is.
@@ -19,8 +19,8 @@ from absl import flags
 
 from launch.main import run
 
-NETWORKS = "fcn_resnet101, resnet50, resnet101, keras_resnet50, densenet121, inception_v3 or inception_resnet_v2"
-MODEL = flags.DEFINE_string("model", None, f"The network: {NETWORKS}.", required=True)
+NETWORKS = "fcn_resnet101, resnet50, resnet101, keras_resnet50, densenet121, inception_v3, inception_resnet_v2"
+MODEL = flags.DEFINE_string("model", None, f"The network: {NETWORKS}, smit_encoder or smit_segmenter.", required=True)
 VARIANT = flags.DEFINE_enum(
     "variant", None, ["keras", "torchvision"], "Whose form of it the weights are, if it has two."
 )

@@ -52,7 +52,7 @@ def _conv_norm(conv: str, conv_target: str, norm: str, norm_target: str) -> list
 
 def _head(heads: Collection[str]) -> list[Rule]:
     if "fc" not in heads:
-        return [Rule(r"classifier\..*", None)]
+        return [Rule(r"classifier\..*", None, part="fc")]
     return [
         Rule(r"classifier\.weight", "params/fc/kernel", dense_kernel),
         Rule(r"classifier\.bias", "params/fc/bias"),

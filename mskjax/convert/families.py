@@ -1,4 +1,4 @@
-"""Which networks come in Keras's and in torchvision's form, by which rules, and whether a file holds the one asked."""
+"""Which networks come in Keras's, torchvision's or SMIT's form, by which rules, and whether a file is the one asked."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -7,11 +7,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from mskjax import models
-from mskjax.convert import densenet, inception_resnet_v2, inception_v3, keras_resnet, torchvision
+from mskjax.convert import densenet, inception_resnet_v2, inception_v3, keras_resnet, smit, torchvision
 from mskjax.convert.radimagenet import torchvision_names
 from mskjax.convert.rules import Renamed, Rule, rename
 from mskjax.models.options import KERAS, TORCHVISION, VARIANTS
 
+SMIT = "smit"
 Tensors = Mapping[str, np.ndarray]
 RulesFor = Callable[[Collection[str]], list[Rule]]
 RULES: Mapping[str, Mapping[str, RulesFor]] = {
@@ -28,13 +29,14 @@ RULES: Mapping[str, Mapping[str, RulesFor]] = {
         "densenet121": densenet.torchvision_rules,
         "inception_v3": inception_v3.torchvision_rules,
     },
+    SMIT: {"smit_encoder": smit.rules, "smit_segmenter": smit.rules, "smit_pretrainer": smit.rules},
 }
-_OWNERS = {KERAS: "Keras", TORCHVISION: "torchvision"}
+_OWNERS = {KERAS: "Keras", TORCHVISION: "torchvision", SMIT: "SMIT"}
 
 
 def variant_of(model: str, options: Mapping[str, Any]) -> str:
-    """The form, "keras" or "torchvision", of the network that `models.build` gives with these options."""
-    return options.get("variant", VARIANTS.get(model, (TORCHVISION,))[0])
+    """The form, "keras", "torchvision" or "smit", of the network that `models.build` gives with these options."""
+    return options.get("variant", SMIT if model in RULES[SMIT] else VARIANTS.get(model, (TORCHVISION,))[0])
 
 
 def check(tensors: Tensors, form: str, model: str, variant: str, leaves: Collection[str]) -> None:
@@ -60,8 +62,13 @@ def _published(model: str, form: str) -> Collection[str]:
     return flatten_dict(models.abstract(models.build(model, **options)), sep="/")
 
 
+def named(tensors: Tensors, form: str, model: str) -> dict[str, np.ndarray]:
+    """The tensors under the names that the rules of a form know; `ValueError` for some that are not as published."""
+    return smit.official_names(tensors) if form == SMIT else torchvision_names(tensors, model)
+
+
 def _renamed(tensors: Tensors, form: str, model: str) -> Renamed:
-    return rename(torchvision_names(tensors, model), RULES[form][model](()))
+    return rename(named(tensors, form, model), RULES[form][model](()))
 
 
 def _likeness(found: Renamed, leaves: Collection[str]) -> float:

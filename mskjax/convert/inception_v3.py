@@ -23,7 +23,7 @@ def torchvision_rules(heads: Collection[str]) -> list[Rule]:
     return [
         *(rule for pattern, target in _UNITS.items() for rule in _unit(pattern, target)),
         *torchvision.head("fc", heads),
-        Rule(r"AuxLogits\..*", None),
+        Rule(r"AuxLogits\..*", None, part="AuxLogits"),
     ]
 
 

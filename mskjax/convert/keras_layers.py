@@ -22,7 +22,7 @@ def batch_norm(source: str, target: str) -> list[Rule]:
 
 def head(heads: Collection[str]) -> list[Rule]:
     """The rules of Keras's last layer "predictions": it is "fc" where `heads` has that, else it is left out."""
-    return conv("predictions", "fc") if "fc" in heads else [Rule("predictions/.*", None)]
+    return conv("predictions", "fc") if "fc" in heads else [Rule("predictions/.*", None, part="fc")]
 
 
 def numbered_units(paths: Sequence[str]) -> list[Rule]:

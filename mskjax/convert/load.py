@@ -1,6 +1,5 @@
 """Weight files of any kind into the variables of a named network; a file's content tells its kind, not its name."""
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ from absl import logging
 from flax.traverse_util import flatten_dict
 
 from mskjax import models
-from mskjax.convert.families import RULES, RulesFor, check, variant_of
+from mskjax.convert.families import RULES, SMIT, RulesFor, check, named, variant_of
 from mskjax.convert.keras_files import is_hdf5, read_keras
 from mskjax.convert.keras_resnet import is_port
 from mskjax.convert.options import HEADS, Network, describe, disagreements, present_heads
-from mskjax.convert.radimagenet import torchvision_names
 from mskjax.convert.rules import Rule, apply_rules, rename
+from mskjax.convert.smit import is_smit
 from mskjax.convert.store import holds_variables, read_safetensors
 from mskjax.convert.torch_files import read_torch
 from mskjax.models.options import KERAS, TORCHVISION
@@ -31,7 +30,7 @@ PARALLEL_PREFIX = "module."
 
 @dataclass(frozen=True)
 class Source:
-    """A file's tensors by name, the form of the names ("own", "keras" or "torchvision"), and its metadata."""
+    """A file's tensors by name, the form of the names ("own", "keras", "torchvision" or "smit"), and its metadata."""
 
     tensors: dict[str, np.ndarray]
     form: str
@@ -41,12 +40,12 @@ class Source:
 def load_weights(path: str | Path, model: str, **options: Any) -> Variables:
     """The variables of `models.build(model, **options)`, filled strictly from a weight file.
 
-    The file is torch's `.pth` or `.pt` in either form, with torchvision's names or RadImageNet's (of Keras's ResNet50
-    its port to torch as well), Keras's `.h5` or `.weights.h5`, or safetensors under torchvision's names or mskjax's
-    own; `variant` has to be that of the file. Every tensor must have its place and every leaf its tensor. A head that
-    the file has and the network lacks is left out, and the log says so: the auxiliary head of COCO files by default,
-    any head with `num_classes=None`. Raises `ValueError` where options and file disagree, naming the options that fit,
-    or with a diff of all mismatches, and `OSError` where the file cannot be read.
+    The file is torch's `.pth` or `.pt` in either form, with the names of torchvision, RadImageNet (of Keras's ResNet50
+    its port to torch as well) or SMIT, Keras's `.h5` or `.weights.h5`, or safetensors under torchvision's, SMIT's or
+    mskjax's own names; `variant` has to be that of the file. Every tensor must have its place and every leaf its
+    tensor. A head that the file has and the network lacks is left out, and the log says so: the auxiliary head of COCO
+    files by default, any head with `num_classes=None`. Raises `ValueError` where options and file disagree, naming the
+    options that fit, or with a diff of all mismatches, and `OSError` where the file cannot be read.
     """
     module = models.build(model, **options)
     source = read_source(path)
@@ -61,7 +60,8 @@ def load_weights(path: str | Path, model: str, **options: Any) -> Variables:
         raise ValueError(f"{path} does not fit {model} as asked: {'; '.join(phrases)}")
     heads = present_heads(wanted)
     rules = rules_for(heads)
-    _log_left_out(path, rename(tensors, rules).ignored, heads)
+    for part, count in Counter(rename(tensors, rules).ignored.values()).items():
+        logging.info("%s: %s is left out, %d tensor%s", path, part, count, "s" * (count != 1))
     try:
         variables = apply_rules(tensors, rules, target)
     except ValueError as error:
@@ -82,7 +82,7 @@ def read_source(path: str | Path) -> Source:
 
 def _form(names: Collection[str]) -> str:
     """Whose network a state_dict is of; Keras's ResNet50 has been ported to torch under torchvision's names."""
-    return KERAS if is_port(names) else TORCHVISION
+    return SMIT if is_smit(names) else KERAS if is_port(names) else TORCHVISION
 
 
 def _read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
@@ -127,23 +127,15 @@ def _named(source: Source, model: str, variant: str, leaves: Collection[str]) ->
             raise ValueError(f"it was converted with variant={stored!r}, which fits")
         return source.tensors, _own_rules
     check(source.tensors, source.form, model, variant, leaves)
-    return torchvision_names(source.tensors, model), RULES[source.form][model]
+    return named(source.tensors, source.form, model), RULES[source.form][model]
 
 
 def _own_rules(heads: Collection[str]) -> list[Rule]:
     """The rules of mskjax's own names, with the heads that are wanted; other heads are left out."""
     kept, others = "|".join(["backbone", *heads]), [head for head in HEADS if head not in heads]
     own = Rule(rf"((?:params|batch_stats)/(?:{kept})/.*)", r"\1")
-    return [own, *(Rule(rf"(?:params|batch_stats)/{head}/.*", None) for head in others)]
+    return [own, *(Rule(rf"(?:params|batch_stats)/{head}/.*", None, part=head) for head in others)]
 
 
 def _stored(tensors: Mapping[str, np.ndarray], rules: list[Rule]) -> Network | None:
     return describe({name: leaf.array for name, leaf in rename(tensors, rules).leaves.items()})
-
-
-def _log_left_out(path: str | Path, names: list[str], heads: Collection[str]) -> None:
-    dropped = [head for head in HEADS if head not in heads]
-    parts = [re.split("[./]", name) for name in names]
-    kinds = Counter(next((head for head in dropped if head in part), "num_batches_tracked") for part in parts)
-    for kind, count in kinds.items():
-        logging.info("%s: %s is left out, %d tensors", path, kind, count)

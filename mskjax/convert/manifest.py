@@ -17,15 +17,14 @@ class Entry:
     """One published file: where it is, how it is recognised, what it holds and how its images were prepared.
 
     `url` and `sha256` are None where they are not known; `sha256_prefix` is what the file's own name says. `options`
-    are those of `models.build` that fit all of the file; `model` and `rules` are None where it cannot be converted yet.
-    `other_files` are further names under which the same weights go about.
+    are those of `models.build` that fit all of the file. `other_files` are further names of the same weights.
     """
 
     name: str
     file: str
-    model: str | None
+    model: str
     options: Mapping[str, Any]
-    rules: str | None
+    rules: str
     url: str | None
     sha256: str | None
     sha256_prefix: str | None
@@ -62,9 +61,9 @@ def choose(entries: Mapping[str, Entry], model: str, name: str | None = None) ->
     """The entry of a name, or the first one for a model; `ValueError` lists the names where there is none."""
     named = entries.values() if name is None else [entries[name]] if name in entries else []
     for entry in named:
-        if entry.model == model or (name and entry.model is None):
+        if entry.model == model:
             return entry
-    others = ", ".join(f"{entry.name} ({entry.model})" for entry in entries.values() if entry.model)
+    others = ", ".join(f"{entry.name} ({entry.model})" for entry in entries.values())
     raise ValueError(f"the manifest has no {name or 'entry'} for model {model!r}, only {others}")
 
 

@@ -5,19 +5,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HEADS = ("fc", "classifier", "aux_classifier")
-_LAST = {"fc": "fc", "classifier": "classifier/logits"}
+HEADS = ("fc", "classifier", "aux_classifier", "decoder", "pretext")
+_LAST = {"fc": "fc", "classifier": "classifier/logits", "decoder": "decoder/logits"}
 _FITTING: dict[tuple[str | None, tuple[int, ...]], str] = {
     ("fc", (3, 4, 6, 3)): "resnet50",
     ("fc", (3, 4, 23, 3)): "resnet101",
     ("classifier", (3, 4, 23, 3)): "fcn_resnet101",
 }
-_KINDS = {"fc": "a classifier", "classifier": "a segmenter"}
+_KINDS = {"fc": "a classifier", "classifier": "a segmenter", "decoder": "a segmenter"}
 
 
 @dataclass(frozen=True)
 class Network:
-    """The options that shapes tell; `head` is None, "fc" of a classifier or "classifier" of a segmenter.
+    """The options that shapes tell; `head` is None, "fc" of a classifier, "classifier" or "decoder" of a segmenter.
 
     `stage_sizes` and `width` are told of torchvision's ResNets and FCNs alone; of others they are () and None.
     """

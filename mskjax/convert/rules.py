@@ -37,12 +37,14 @@ def dense_kernel(array: np.ndarray) -> np.ndarray:
 class Rule:
     """What becomes of the tensors whose whole name matches the regex `source`.
 
-    `target` is a leaf's path with its collection, a template of `re.Match.expand`; None leaves the tensor out.
+    `target` is a leaf's path with its collection, a template of `re.Match.expand`; None leaves the tensor out, and the
+    log names the `part` that it belongs to, or else the last part of its own name.
     """
 
     source: str
     target: str | None
     transform: Transform = keep
+    part: str = ""
 
 
 class Leaf(NamedTuple):
@@ -54,10 +56,10 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True)
 class Renamed:
-    """Tensors under the paths of Flax's leaves, what was left out, and the lines of a diff for what has no place."""
+    """Tensors under the paths of Flax's leaves, what was left out and of which part it is, and the lines of a diff."""
 
     leaves: dict[str, Leaf] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -72,7 +74,7 @@ def rename(tensors: Mapping[str, np.ndarray], rules: Sequence[Rule]) -> Renamed:
             continue
         rule, match = matches[0]
         if rule.target is None:
-            renamed.ignored.append(source)
+            renamed.ignored[source] = rule.part or source.rpartition(".")[2]
         elif (target := match.expand(rule.target)) in renamed.leaves:
             other = renamed.leaves[target].source
             renamed.problems.append(f"+ {_show(source, array)}: {target} is filled by {other} already")

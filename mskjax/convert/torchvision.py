@@ -57,4 +57,4 @@ def rules(heads: Collection[str]) -> list[Rule]:
 
 def head(name: str, heads: Collection[str]) -> list[Rule]:
     """The rules of the head `name`, which is left out where `heads` lacks it."""
-    return _HEADS[name] if name in heads else [Rule(rf"{name}\..*", None)]
+    return _HEADS[name] if name in heads else [Rule(rf"{name}\..*", None, part=name)]

@@ -107,7 +107,7 @@ def test_the_entry_of_the_manifest(tmp_path, source, folder):
         (["--download", "--weights=a.pth"], "give either --weights=FILE or --download"),
         (["--weights=absent.pth"], "error: there is no file absent.pth; name the published one, or"),
         (["--weights=README.md"], "error: README.md is no weight file: it begins neither as torch"),
-        (["--download=smit_pretrained"], "smit_pretrained has no known url; follow the README"),
+        (["--model=smit_encoder", "--download"], "smit_pretrained has no known url; follow the README"),
     ],
 )
 def test_flags(tmp_path, flags, words):

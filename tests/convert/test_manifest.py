@@ -43,8 +43,7 @@ def test_the_shipped_entries():
         assert entry.licence
         assert entry.preprocessing
         assert bool(entry.url) == bool(entry.known_digits)
-        if entry.model:
-            models.build(entry.model, **entry.options)
+        models.build(entry.model, **entry.options)
 
 
 def test_choosing():
@@ -52,7 +51,7 @@ def test_choosing():
     assert choose(entries, "fcn_resnet101").name == "fcn_resnet101_coco"
     assert choose(entries, "resnet101").name == "resnet101_imagenet_v1"
     assert choose(entries, "resnet101", "resnet101_imagenet_v2").file == "resnet101-cd907fc2.pth"
-    assert choose(entries, "resnet50", "smit_pretrained").url is None
+    assert choose(entries, "smit_encoder").url is None
     for model, name in [("fcn_resnet101", "resnet101_imagenet_v1"), ("resnet101", "absent"), ("vit", None)]:
         with pytest.raises(
             ValueError, match=rf"has no {name or 'entry'} for model '{model}', only fcn_resnet101_coco \("

@@ -1,0 +1,133 @@
+"""SMIT's names, as rules: of the encoder alone, of the segmenter on MONAI's blocks, and of the pretraining student.
+
+The encoder's names begin with "transformer." within the other two, and with nothing where the trainer has saved it
+alone. Old releases of MONAI have a third convolution in every block, which some never use: its weights are left out.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from mskjax.convert.rules import Rule, conv_kernel, dense_kernel
+from mskjax.convert.torchvision import batch_norm
+
+WRAPPED = "backbone."  # what the official fine-tuning takes off
+_TRUNK = r"(?:transformer\.)?"
+_BLOCK = rf"{_TRUNK}layers\.(\d)\.blocks\.(\d)"
+_UNUSED = r"encoder(?:2|3|4|10)\.layer\.(?:conv3|norm3)\..*"
+_PATCH, _IMAGE, _SHARED = "head_group", "head_cls", "head"
+
+
+def is_smit(names: Collection[str]) -> bool:
+    """Whether tensors of these names hold an encoder of SMIT's."""
+    return any(re.fullmatch(rf"(?:{re.escape(WRAPPED)})?{_TRUNK}patch_embed\.proj\.weight", name) for name in names)
+
+
+def official_names(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors without the prefix "backbone." that some files have, and without the two that say nothing new.
+
+    These are the lengths of the heads' directions, which stay 1 in training, and the second name of the directions.
+    Raises `ValueError` where one of them does say something else: then the heads are not those that are known here.
+    """
+    named = {name.removeprefix(WRAPPED): array for name, array in tensors.items()}
+    for name, array in named.items():
+        if name.endswith(".last_layer.weight_g") and not (array == 1).all():
+            raise ValueError(f"{name} is not 1 throughout, as the published pretraining keeps it")
+        first = name.replace(".last_layer2.", ".last_layer.")
+        if first != name and not np.array_equal(named.get(first, np.nan), array):
+            raise ValueError(f"{name} differs from {first}; the published network has one tensor under both names")
+    return {name: array for name, array in named.items() if not re.search(r"\.last_layer(\.weight_g|2\..*)$", name)}
+
+
+def rules(heads: Collection[str]) -> list[Rule]:
+    """The rules of the encoder and of what stands on it, "decoder" or "pretext", left out where `heads` lacks it."""
+    decoder = _decoder() if "decoder" in heads else [_left_out(r"(?:encoder\d+|decoder[2-5]|out)\..*", "decoder")]
+    return [*_encoder("pretext" in heads), *decoder, *_pretext("pretext" in heads, "decoder" in heads)]
+
+
+def _encoder(masking: bool) -> list[Rule]:
+    block = r"params/backbone/layer\1_\2"
+    return [
+        Rule(rf"{_TRUNK}mask_token", "params/backbone/mask_token" if masking else None, np.ravel),
+        Rule(rf"{_TRUNK}patch_embed\.proj\.weight", "params/backbone/patch/kernel", patch_kernel),
+        Rule(rf"{_TRUNK}patch_embed\.proj\.bias", "params/backbone/patch/bias"),
+        *_layer_norm(rf"{_TRUNK}patch_embed\.norm", "backbone/patch_norm"),
+        *_layer_norm(rf"{_BLOCK}\.norm(\d)", r"backbone/layer\1_\2/norm\3"),
+        Rule(rf"{_BLOCK}\.attn\.relative_position_index", None),
+        Rule(rf"{_BLOCK}\.attn\.relative_position_bias_table", rf"{block}/attention/relative_position_bias"),
+        *_linear(rf"{_BLOCK}\.attn\.(qkv|proj)", r"backbone/layer\1_\2/attention/\3"),
+        *_linear(rf"{_BLOCK}\.mlp\.(fc\d)", r"backbone/layer\1_\2/\3"),
+        *_linear(rf"{_TRUNK}layers\.(\d)\.downsample\.reduction", r"backbone/merging\1/reduction"),
+        *_layer_norm(rf"{_TRUNK}layers\.(\d)\.downsample\.norm", r"backbone/merging\1/norm"),
+        *_layer_norm(rf"{_TRUNK}norm(\d)", r"backbone/norm\1"),
+    ]
+
+
+def _decoder() -> list[Rule]:
+    encoders, decoders = rf"(?!{_UNUSED})(encoder\d+)\.layer", r"(decoder\d)\.conv_block"
+    blocks = [
+        rule
+        for source in (encoders, decoders)
+        for rule in (
+            Rule(rf"{source}\.conv(\d)\.conv\.weight", r"params/decoder/\1/conv\2/kernel", conv_kernel),
+            *batch_norm(rf"{source}\.norm(\d)", r"decoder/\1/bn\2"),
+        )
+    ]
+    return [
+        *blocks,
+        _left_out(_UNUSED, "a convolution without use"),
+        Rule(r"(decoder\d)\.transp_conv\.conv\.weight", r"params/decoder/\1_up/kernel", transposed_kernel),
+        Rule(r"out\.conv\.conv\.weight", "params/decoder/logits/kernel", conv_kernel),
+        Rule(r"out\.conv\.conv\.bias", "params/decoder/logits/bias"),
+    ]
+
+
+def _pretext(wanted: bool, decoder: bool) -> list[Rule]:
+    """The student's own rules; its reconstruction is "decoder1" too, but by one kernel and not by a block."""
+    if not wanted:
+        own = r"(?:norm|head|head_cls|head_group)\..*|decoder1\.(?:weight|bias)"
+        return [
+            _left_out(own, "pretext"),
+            *([] if decoder else [_left_out(r"decoder1\.(?:transp_conv|conv_block)\..*", "decoder")]),
+        ]
+    heads = [(_PATCH, "patch_head"), (_IMAGE, "image_head"), (_SHARED, "patch_head")]
+    return [
+        *_layer_norm("norm", "pretext/norm"),
+        Rule(r"decoder1\.weight", "params/pretext/reconstruction/kernel", patch_kernel),
+        Rule(r"decoder1\.bias", "params/pretext/reconstruction/bias"),
+        *(rule for source, target in heads for rule in _head(source, f"pretext/{target}")),
+    ]
+
+
+def _head(source: str, target: str) -> list[Rule]:
+    layers = [_linear(rf"{source}\.mlp\.{2 * number}", f"{target}/fc{number + 1}") for number in range(3)]
+    return [
+        *(rule for layer in layers for rule in layer),
+        Rule(rf"{source}\.last_layer\.weight_v", f"params/{target}/prototypes", dense_kernel),
+    ]
+
+
+def _left_out(source: str, part: str) -> Rule:
+    return Rule(source, None, part=part)
+
+
+def _linear(source: str, target: str) -> list[Rule]:
+    return [
+        Rule(rf"{source}\.weight", f"params/{target}/kernel", dense_kernel),
+        Rule(rf"{source}\.bias", f"params/{target}/bias"),
+    ]
+
+
+def _layer_norm(source: str, target: str) -> list[Rule]:
+    return [Rule(rf"{source}\.weight", f"params/{target}/scale"), Rule(rf"{source}\.bias", f"params/{target}/bias")]
+
+
+def patch_kernel(array: np.ndarray) -> np.ndarray:
+    """The (in, out) of a torch convolution (out, in, *window) whose windows do not overlap; in is c, d, h, w."""
+    return array.reshape(len(array), -1).T
+
+
+def transposed_kernel(array: np.ndarray) -> np.ndarray:
+    """The (d, h, w, in, out) of torch's transposed convolution (in, out, d, h, w)."""
+    return np.moveaxis(array, (0, 1), (-2, -1))
