@@ -7,9 +7,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def window(image_hu: Num[Array, "b h w"], window_hu: float, level_hu: float) -> Float[Array, "b h w"]:
+def window(values_hu: Num[Array, "*shape"], window_hu: float, level_hu: float) -> Float[Array, "*shape"]:
     """HU within `level_hu` +- `window_hu` / 2 as [0, 1]; what lies outside is clipped."""
-    return jnp.clip((image_hu - (level_hu - window_hu / 2)) / window_hu, 0, 1)
+    return jnp.clip((values_hu - (level_hu - window_hu / 2)) / window_hu, 0, 1)
 
 
 def imagenet(image: Float[Array, "b h w"]) -> Float[Array, "b h w 3"]:

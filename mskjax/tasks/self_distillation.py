@@ -1,0 +1,169 @@
+"""SMIT's pretraining: a student sees two masked crops of a scan, and learns them and what its teacher sees unmasked.
+
+The teacher is an exponential moving average of the student, and both are trained with dropped blocks, as in the
+published code (The-Veeraraghavan-Lab/SMIT). In two things that code is not what its paper says, and the options
+`ema` and `teacher_init` have its way as "official": its momentum, which should rise from 0.996 to 1 over the training,
+is looked up by the step within the epoch and so hardly rises; and its teacher begins at random.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import Array, lax
+from jaxtyping import Float, Num
+
+from mskjax.models.smit import BLOCK, DISTILLED, SMITPretrainer
+from mskjax.tasks import network
+from mskjax.tasks.distillation_losses import VIEWS, losses, moved_centers
+from mskjax.tasks.intensity import window
+from mskjax.tasks.network import Batch, State
+from mskjax.types import Key, Params
+
+MASKED = 0.7  # of the blocks
+MOMENTUM = 0.996
+STUDENTS_OWN = ("backbone/mask_token", "pretext/reconstruction/")
+
+Crops = Num[Array, "b 2 d h w"]
+
+
+@dataclass(frozen=True)
+class SelfDistillation:
+    """The task: its network and a batch {"image_hu" [b,2,d,h,w]}, two crops of each scan along the axes of RAS.
+
+    `steps_per_epoch` and `epochs` tell the schedules where a run is. `ema` is "fixed" or "official", `teacher_init`
+    "student" or "official", as the module says.
+    """
+
+    module: SMITPretrainer
+    steps_per_epoch: int
+    epochs: int
+    window_hu: float = 425.0
+    level_hu: float = 37.5
+    patch_weight: float = 0.1
+    image_weight: float = 0.1
+    ema: Literal["fixed", "official"] = "fixed"
+    teacher_init: Literal["student", "official"] = "student"
+    freeze: tuple[str, ...] = ()
+
+    def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
+        """Fresh parameters, and the model state: the "teacher", its "centers" and the "step"."""
+        _, _, *sides = batch["image_hu"].shape
+        student_key, teacher_key = jax.random.split(key)
+        params, _ = network.initial(self.module, student_key, (VIEWS, *sides, 1))
+        source = params
+        if self.teacher_init == "official":
+            source, _ = network.initial(self.module, teacher_key, (VIEWS, *sides, 1))
+        centers = {name: jnp.zeros(self.module.prototypes) for name in ("patch", "image")}
+        teacher = jax.tree.map(jnp.copy, shared(source))  # a donated state must not hold one buffer twice
+        return params, {"teacher": teacher, "centers": centers, "step": jnp.zeros((), jnp.int32)}
+
+    def loss(self, params: Params, model_state: State, batch: Batch, key: Key) -> tuple[Array, tuple[State, State]]:
+        """The total loss, and (the next model state, the parts of the loss); masks and drops are drawn from `key`."""
+        mask_key, student_key, teacher_key = jax.random.split(key, 3)
+        volume = self.normalise(batch["image_hu"])
+        mask = masks(mask_key, len(volume), volume.shape[1:4])
+        teacher = self._apply(model_state["teacher"], volume, key=teacher_key, teacher=True)
+        epoch = model_state["step"] // self.steps_per_epoch
+        student = self._apply(_calm(params, epoch), volume, mask, key=student_key)
+        parts = self._losses(student, teacher, model_state["centers"], mask, epoch, volume)
+        total = parts.pop("total")
+        moved = moved_centers(model_state["centers"], lax.stop_gradient(teacher))
+        return total, ({**model_state, "centers": moved}, parts)
+
+    def post_update(self, params: Params, model_state: State, step: Array) -> State:
+        """The model state after an update: the teacher has followed the student's new parameters."""
+        momentum = self._momentum(step)
+        teacher = jax.tree.map(
+            lambda old, new: momentum * old + (1 - momentum) * new, model_state["teacher"], shared(params)
+        )
+        return {**model_state, "teacher": teacher, "step": step}
+
+    def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
+        """Each scan's total "loss" and its parts, with masks that never change, and what falls if tokens collapse.
+
+        These are "teacher_entropy", the `target_entropy` of the teacher, and "feature_spread", that of the student.
+        """
+        volume = self.normalise(batch["image_hu"])
+        count = len(volume) // VIEWS
+        mask = jnp.tile(masks(jax.random.key(0), VIEWS, volume.shape[1:4])[:, None], (1, count, 1, 1, 1))
+        mask = mask.reshape(-1, *mask.shape[2:])
+        teacher = self._apply(model_state["teacher"], volume, teacher=True)
+        student = self._apply(params, volume, mask)
+        epoch = model_state["step"] // self.steps_per_epoch
+
+        def of_a_scan(student: Any, teacher: Any, mask: Array, volume: Array) -> dict[str, Array]:
+            parts = self._losses(student, teacher, model_state["centers"], mask, epoch, volume)
+            signs = {"teacher_entropy": target_entropy(teacher["patch_logits"], model_state["centers"]["patch"])}
+            return {"loss": parts.pop("total"), **parts, **signs, "feature_spread": feature_spread(student[DISTILLED])}
+
+        outputs = ({name: student[name] for name in (*_LOGITS, "reconstruction", DISTILLED)}, _logits(teacher))
+        by_scan = jax.tree.map(lambda of: of.reshape(VIEWS, count, *of.shape[1:]), (*outputs, mask, volume))
+        return jax.vmap(of_a_scan, in_axes=1)(*by_scan)
+
+    def normalise(self, image_hu: Crops) -> Float[Array, "n d h w 1"]:
+        """The network's input: HU within the window as [0, 1]; the first crops of all scans, then the second."""
+        crops = image_hu.swapaxes(0, 1).reshape(-1, *image_hu.shape[2:])
+        return window(crops, self.window_hu, self.level_hu)[..., None]
+
+    def _apply(self, params: Params, *inputs: Array, key: Key | None = None, teacher: bool = False) -> Any:
+        rngs = {} if key is None else {"dropout": key}
+        return self.module.apply({"params": params}, *inputs, train=key is not None, teacher=teacher, rngs=rngs)
+
+    def _losses(
+        self, student: Any, teacher: Any, centers: Any, mask: Array, epoch: Array, volume: Array
+    ) -> dict[str, Array]:
+        weights = (self.patch_weight, self.image_weight)
+        return losses({**student, "volume": volume}, teacher, centers, mask, epoch, *weights)
+
+    def _momentum(self, step: Array) -> Array:
+        """The weight of the teacher's own parameters in the update that ends step number `step`, counted from 1."""
+        total = self.epochs * self.steps_per_epoch
+        place = (step - 1) % self.steps_per_epoch + 1 if self.ema == "official" else step
+        return 1 - (1 - MOMENTUM) * (1 + jnp.cos(jnp.pi * jnp.minimum(place / total, 1))) / 2
+
+
+_LOGITS = ("patch_logits", "image_logits")
+
+
+def masks(key: Key, count: int, sides: tuple[int, ...]) -> Num[Array, "{count} i j k"]:
+    """Masks of blocks, 1 in 70 % of them, rounded up."""
+    shape = tuple(side // BLOCK for side in sides)
+    blocks = shape[0] * shape[1] * shape[2]
+    ranks = jnp.argsort(jax.random.uniform(key, (count, blocks)), axis=-1).argsort(axis=-1)
+    return (ranks < -int(-MASKED * blocks // 1)).astype(jnp.uint8).reshape(count, *shape)
+
+
+def shared(params: Params) -> Params:
+    """The parameters that the teacher has too."""
+    leaves: dict[str, Array] = flatten_dict(params, sep="/")  # pyright: ignore[reportAssignmentType]
+    return unflatten_dict({path: leaf for path, leaf in leaves.items() if not path.startswith(STUDENTS_OWN)}, sep="/")
+
+
+def _calm(params: Params, epoch: Array) -> Params:
+    """The parameters, of which the heads' directions get no gradient in the first epoch."""
+
+    def of(path: Any, leaf: Array) -> Array:
+        return jnp.where(epoch == 0, lax.stop_gradient(leaf), leaf) if path[-1].key == "prototypes" else leaf
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
+def _logits(outputs: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: outputs[name] for name in _LOGITS}
+
+
+def target_entropy(logits: Float[Array, "v t k"], center: Float[Array, " k"]) -> Float[Array, ""]:
+    """The entropy of the mean target of all patches, over the logarithm of their number; 0 if all have one target."""
+    mean = jax.nn.softmax((logits - center) / 0.04).mean((0, 1))
+    return -(mean * jnp.log(mean + 1e-12)).sum() / jnp.log(logits.shape[0] * logits.shape[1])
+
+
+def feature_spread(features: Float[Array, "v i j k c"]) -> Float[Array, ""]:
+    """The mean distance of the patches' features of length 1 from their mean; 0 if all are alike."""
+    flat = features.reshape(-1, features.shape[-1])
+    units = flat / jnp.maximum(jnp.linalg.norm(flat, axis=-1, keepdims=True), 1e-12)
+    return jnp.linalg.norm(units - units.mean(0), axis=-1).mean()
