@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mskjax.tasks.losses import binary_cross_entropy, dice, segmentation_loss, soft_dice_loss
+from mskjax.data.volume_grid import UNKNOWN
+from mskjax.tasks.losses import binary_cross_entropy, dice, dice_cross_entropy, segmentation_loss, soft_dice_loss
 
 MASK = jnp.array([[[1.0, 0], [0, 0]], [[0, 0], [0, 0]]])
 
@@ -67,3 +68,38 @@ def test_bfloat16_logits_give_float32_losses():
 def test_dice(predicted, reference, expected):
     logits = jnp.where(jnp.array([predicted]) > 0, 0.1, -0.1)
     assert float(dice(logits, jnp.array([reference], jnp.float32))[0]) == pytest.approx(expected)
+
+
+@pytest.fixture
+def volumes():
+    """Logits of three classes, and labels, of two volumes; drawn by numpy in this order."""
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((2, 3, 4, 5, 6)).astype(np.float32)
+    label = rng.integers(0, 3, (2, 1, 4, 5, 6))
+    return jnp.asarray(np.moveaxis(logits, 1, -1)), label[:, 0]
+
+
+def test_dice_and_cross_entropy_are_monais(volumes):
+    """DiceCELoss(softmax, to_onehot_y, squared_pred, smooth_nr=0, smooth_dr=1e-6) of MONAI 1.6.1 on the same arrays."""
+    logits, label = volumes
+    found = dice_cross_entropy(logits, jnp.asarray(label))
+    np.testing.assert_allclose(found, [1.8458592891693115, 1.9520344734191895], rtol=1e-6)
+    lacking = np.where(label[:1] == 2, 0, label[:1])  # a class that is nowhere
+    np.testing.assert_allclose(dice_cross_entropy(logits[:1], jnp.asarray(lacking)), 1.9320461750030518, rtol=1e-6)
+
+
+def test_unknown_voxels_count_nowhere(volumes):
+    logits, label = volumes
+    partly = label.copy()
+    partly[:, 2:] = UNKNOWN
+    found = dice_cross_entropy(logits, jnp.asarray(partly))
+    np.testing.assert_allclose(found, dice_cross_entropy(logits[:, :2], jnp.asarray(label[:, :2])), rtol=1e-6)
+    gradient = jax.grad(lambda logits: dice_cross_entropy(logits, jnp.asarray(partly)).sum())(logits)
+    assert not gradient[:, 2:].any() and gradient[:, :2].any()
+
+
+def test_a_volume_of_unknown_voxels_teaches_nothing(volumes):
+    logits, label = volumes
+    nothing = jnp.full(label.shape, UNKNOWN)
+    assert np.isfinite(dice_cross_entropy(logits, nothing)).all()
+    assert not jax.grad(lambda logits: dice_cross_entropy(logits, nothing).sum())(logits).any()
