@@ -1,0 +1,80 @@
+"""Prediction of a volume that is larger than what a network sees, by windows that overlap; one compilation for all.
+
+Windows are placed as MONAI's sliding_window_inference places them, and where they overlap their probabilities are
+averaged. The windows of a batch are cut and their results added on the host, while the device computes the next.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32
+
+RUN_AHEAD = 2  # batches that the device is given before the first one's result is waited for
+Forward = Callable[[Float32[np.ndarray, "b s s s"]], Float[Array, "b s s s k"]]
+
+
+def predict(
+    forward: Forward, volume: Float32[np.ndarray, "i j k"], side: int, overlap: float = 0.5, batch_size: int = 1
+) -> Float32[np.ndarray, "i j k c"]:
+    """The mean of what `forward` says of each voxel in the windows [b, side, side, side] that hold it.
+
+    A volume that is smaller than a window is padded by zeros on both sides, which are cut off again; the last batch is
+    filled up with its last window. `overlap` is the share of a window's side that it has in common with the next.
+    Raises `ValueError` for an overlap outside [0, 1).
+    """
+    if not 0 <= overlap < 1:
+        raise ValueError(f"the overlap of windows is {overlap}; it must be at least 0 and below 1")
+    around = [_around(length, side) for length in volume.shape]
+    padded = np.pad(volume, around)
+    places = windows(padded.shape, side, overlap)
+    total: np.ndarray | None = None
+    count = np.zeros((*padded.shape, 1), np.float32)
+    for place, values in _predicted(forward, padded, places, side, batch_size):
+        if total is None:
+            total = np.zeros((*padded.shape, values.shape[-1]), np.float32)
+        total[place] += values
+        count[place] += 1
+    assert total is not None  # there is a window in every volume
+    inside = tuple(slice(before, before + length) for (before, _), length in zip(around, volume.shape, strict=True))
+    return (total / count)[inside]
+
+
+def windows(shape: Sequence[int], side: int, overlap: float) -> list[tuple[slice, slice, slice]]:
+    """Where the windows of a volume lie, none of whose sides is shorter than a window's."""
+    step = max(int(side * (1 - overlap)), 1)
+    starts = []
+    for length in shape:
+        number = max(-(-(length - side) // step), 0) + 1
+        starts.append([min(step * n, length - side) for n in range(number)])
+    first, second, third = starts
+    return [
+        (slice(i, i + side), slice(j, j + side), slice(k, k + side))
+        for i, j, k in itertools.product(first, second, third)
+    ]
+
+
+def _predicted(
+    forward: Forward, volume: np.ndarray, places: Sequence[tuple[slice, ...]], side: int, batch_size: int
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """Each place and what is predicted there, float32."""
+    waiting: deque[tuple[Sequence[tuple[slice, ...]], Array]] = deque()
+    for start in range(0, len(places), batch_size):
+        chosen = places[start : start + batch_size]
+        cut = np.stack([volume[place] for place in (*chosen, *[chosen[-1]] * (batch_size - len(chosen)))])
+        waiting.append((chosen, forward(cut)))
+        if len(waiting) > RUN_AHEAD:
+            yield from _fetched(*waiting.popleft())
+    for chosen, values in waiting:
+        yield from _fetched(chosen, values)
+
+
+def _fetched(chosen: Sequence[tuple[slice, ...]], values: Array) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    yield from zip(chosen, np.asarray(values, np.float32), strict=False)
+
+
+def _around(length: int, side: int) -> tuple[int, int]:
+    missing = max(side - length, 0)
+    return missing // 2, missing - missing // 2
