@@ -45,12 +45,12 @@ def test_ctrl_c_ends_it_once_the_network_under_way_is_measured(squares, tmp_path
         return Measured("a clock", step_s=1.0, validation_s=0.0, xla_bytes=0)
 
     monkeypatch.setattr(dry_run, "measure", measure)
-    told = []
+    told, before = [], signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="stopped by SIGINT; nothing was written, and the same command be") as stop:
         told.extend(dry_run.dry_run(config(squares, inits=("random", "jigsaw"), devices=1), tmp_path / "study"))
     assert (stop.value.status, asked) == (130, ["segmentation"])
     assert "SIGINT: ends once the network under way is measured" in capfd.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_before_anything_is_measured(squares, tmp_path, monkeypatch):
