@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch_pickles as made
 from safetensors.numpy import save_file
+from same_leaves import assert_equal
 from small_weights import OPTIONS, small
 
 from benchmarks.torch_zip import write_torch_zip
@@ -35,17 +36,6 @@ def files(tmp_path_factory):
         {},
     )
     return folder
-
-
-def leaves(variables):
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(variables)}
-
-
-def assert_equal(first, second):
-    first, second = leaves(first), leaves(second)
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_a_segmenter(files):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from same_leaves import assert_equal
 
 from benchmarks.torch_zip import write_torch_zip
 from mskjax.convert import graft, load_weights
@@ -62,17 +63,6 @@ def files(tmp_path_factory):
     write_torch_zip(folder / "student.pt", tensors("student"))
     save_file(tensors("segmenter"), folder / "segmenter.safetensors")
     return folder
-
-
-def leaves(variables):
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(variables)}
-
-
-def assert_equal(first, second):
-    first, second = leaves(first), leaves(second)
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_the_encoder_from_the_released_form_and_from_that_of_pretraining(files):
