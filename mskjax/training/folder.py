@@ -3,6 +3,7 @@
 run/  config.json, provenance.json, metrics.jsonl, tensorboard/, checkpoints/<step>/, best/variables.safetensors, DONE
 """
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -54,8 +55,8 @@ class RunFolder:
         base: str | Path = ".",
     ):
         self.workdir, self.config, self.examples = Path(workdir), dict(config), examples
-        fields = ("seed", "learning_rate", "epochs", "patience", "stop_on")
-        self.schedule = Schedule(**{name: config[name] for name in fields if name in config})
+        names = (field.name for field in dataclasses.fields(Schedule))
+        self.schedule = Schedule(**{name: config[name] for name in names if name in config})
         self.task, self._optimizer, self._dataset, self._base = task, optimizer, dataset, Path(base)
         self._open, self._started_s = ExitStack(), time.monotonic()
         self._checkpoints: Any = None

@@ -1,5 +1,6 @@
 """What the training loop knows of a run."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -7,6 +8,7 @@ from mskjax.training.examples import Examples
 from mskjax.training.state import TrainState
 
 STOP_ON = ("both", "validation")
+DECAY = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Schedule:
     """How long and how fast: at most `epochs`, fewer when losses have been flat for `patience` epochs.
 
     `stop_on` says which must have been: "both" the training and the validation loss, or "validation" alone (where
-    nothing validates, the training loss stands for it). `ValueError` for another word.
+    nothing validates, the training loss stands for it). The rate rises over `warmup_epochs`, of which the first has 0,
+    and then stays ("constant") or falls to 0 at `epochs` ("cosine"). `ValueError` for another word.
     """
 
     seed: int
@@ -22,10 +25,23 @@ class Schedule:
     epochs: int
     patience: int
     stop_on: str = "both"
+    warmup_epochs: int = 0
+    decay: str = "constant"
 
     def __post_init__(self):
         if self.stop_on not in STOP_ON:
             raise ValueError(f"stop_on is {self.stop_on!r}; it must be one of {', '.join(STOP_ON)}")
+        if self.decay not in DECAY:
+            raise ValueError(f"decay is {self.decay!r}; it must be one of {', '.join(DECAY)}")
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0; as LinearWarmupCosineAnnealingLR has it."""
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * epoch / max(self.warmup_epochs - 1, 1)
+        if self.decay == "constant":
+            return self.learning_rate
+        share = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1)
+        return self.learning_rate * (1 + math.cos(math.pi * min(share, 1))) / 2
 
     def is_over(self, epoch: int, training_flat: int, validation_flat: int) -> bool:
         """Whether a run ends after `epoch` epochs, the last of which were without a new low of either loss."""

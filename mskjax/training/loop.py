@@ -61,11 +61,12 @@ class _Lane:
         """Counts an epoch whose `measures` are those of all lanes; the row that is told of it."""
         own = {name: values[self.number].item() for name, values in measures.items()}
         self.left = job.examples.steps_per_epoch
+        epoch = self.step // self.left
         self.over = self._is_over(job, own["epochs_flat_training"], own["epochs_flat_validation"])
         return {
             "step": self.step,
-            "epoch": self.step // self.left,
-            "learning_rate": job.schedule.learning_rate,
+            "epoch": epoch,
+            "learning_rate": job.schedule.rate(epoch - 1),
             **own,
         }
 
@@ -135,7 +136,8 @@ def _update(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]
     indices = np.zeros((len(lanes), _examples(lanes).validation.shape[1]), np.int32)
     for lane in lanes:
         if lane.job and lane.left:
-            active[lane.number], rates[lane.number] = True, lane.job.schedule.learning_rate
+            active[lane.number] = True
+            rates[lane.number] = lane.job.schedule.rate(lane.step // lane.job.examples.steps_per_epoch)
             indices[lane.number] = lane.job.examples.batch(lane.job.schedule.seed, lane.step)
             lane.step, lane.left = lane.step + 1, lane.left - 1
     states, metrics = steps.train(states, arrays, indices, rates, active)

@@ -16,9 +16,14 @@ from mskjax.types import Params
 Leaves = dict[str, Array]
 
 
-def adam() -> optax.GradientTransformation:
-    """Adam's direction (b1 0.9, b2 0.999, eps 1e-8 outside the root, as in PyTorch), to be scaled by the rate."""
-    return optax.scale_by_adam()
+def adam(weight_decay: float = 0.0) -> optax.GradientTransformation:
+    """Adam's direction (b1 0.9, b2 0.999, eps 1e-8 outside the root, as in PyTorch), to be scaled by the rate.
+
+    With `weight_decay` it is AdamW's, which draws every parameter towards 0 by that share of it, scaled by the rate.
+    """
+    if not weight_decay:
+        return optax.scale_by_adam()
+    return optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(weight_decay))
 
 
 def split(params: Params, freeze: Iterable[str]) -> tuple[Leaves, Leaves]:

@@ -53,7 +53,7 @@ def train_run(
     workdir: Path, config: dict[str, Any], examples: Examples, arrays: Arrays, manifest: Mapping[str, Any], mesh: Mesh
 ) -> None:
     """Trains a run on `examples` of `arrays`, which `load` made of the dataset with that manifest."""
-    task, optimizer = tasks.build(config["task"]), optim.adam()
+    task, optimizer = tasks.build(config["task"]), optim.adam(config.get("weight_decay", 0.0))
     origin = {"path": config["dataset"], "sha256": manifest["sha256"]}
     with (
         _Run(workdir, config, origin, examples, task, optimizer) as run,

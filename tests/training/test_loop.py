@@ -68,11 +68,20 @@ def descend(tmp_path):
     mesh, optimizer = sharding.make_mesh(1, 1), optax.identity()
 
     def run(
-        data, task=None, rate=1.0, epochs=10, patience=100, caught=None, steps=None, interval_s=1e9, stop_on="both"
+        data,
+        task=None,
+        rate=1.0,
+        epochs=10,
+        patience=100,
+        caught=None,
+        steps=None,
+        interval_s=1e9,
+        stop_on="both",
+        **schedule,
     ):
         (arrays, rows), task = data, task or Mean()
         steps = steps or compile_steps(task, optimizer, mesh)
-        schedule = Schedule(seed=0, learning_rate=rate, epochs=epochs, patience=patience, stop_on=stop_on)
+        schedule = Schedule(0, rate, epochs, patience, stop_on, **schedule)
         job = Recorder(task, optimizer, rows, schedule, tmp_path / "checkpoints", interval_s)
         fit(steps, jax.device_put(arrays, sharding.whole(mesh)), [job], mesh, caught or Caught())
         return job.state, job
@@ -144,6 +153,25 @@ def test_when_a_schedule_is_over(stop_on, epoch, flat, over):
     """After 8 epochs, or 3 flat ones of (training, validation)."""
     schedule = Schedule(seed=0, learning_rate=1.0, epochs=8, patience=3, stop_on=stop_on)
     assert schedule.is_over(epoch, *flat) == over
+
+
+def test_the_rate_of_the_published_warm_up_and_cosine():
+    """LinearWarmupCosineAnnealingLR(warmup_epochs=20, max_epochs=500) of lightning-bolts, by its closed form."""
+    schedule = Schedule(seed=0, learning_rate=6e-4, epochs=500, patience=500, warmup_epochs=20, decay="cosine")
+    expected = [6e-4 * epoch / 19 for epoch in range(20)]
+    expected += [3e-4 * (1 + np.cos(np.pi * (epoch - 20) / 480)) for epoch in range(20, 500)]
+    np.testing.assert_allclose([schedule.rate(epoch) for epoch in range(500)], expected, rtol=1e-12)
+    still = Schedule(seed=0, learning_rate=0.5, epochs=3, patience=3)
+    assert [still.rate(epoch) for epoch in range(3)] == [0.5] * 3
+    with pytest.raises(ValueError, match="decay is 'linear'; it must be one of constant, cosine"):
+        Schedule(seed=0, learning_rate=1.0, epochs=1, patience=1, decay="linear")
+
+
+def test_each_epoch_has_its_own_rate(descend):
+    """The rates are 0, 1, 1 and 1/2: the mean stays, reaches the target of 8, stays there, and so does it at last."""
+    _, recorder = descend(examples([8, 8], [6]), epochs=4, warmup_epochs=2, decay="cosine")
+    assert [row["learning_rate"] for row in recorder.rows] == [0.0, 1.0, 1.0, pytest.approx(0.5)]
+    assert recorder.losses == [64, 64, 0, 0]
 
 
 def test_a_schedule_knows_what_to_stop_on():
