@@ -19,6 +19,8 @@ from mskjax.data.dataset import Dataset, require_hu, require_masks
 from mskjax.models import policies
 from mskjax.models.jigsaw import JigsawResNet
 from mskjax.models.options import KERAS, VARIANTS
+from mskjax.models.smit import SMITEncoder, SMITPretrainer
+from mskjax.models.unetr import SMITSegmenter
 from mskjax.tasks.classification import BALANCED, Classification, class_weights
 from mskjax.tasks.jigsaw import Jigsaw
 from mskjax.tasks.reconstruction import Reconstruction
@@ -55,6 +57,8 @@ def build(config: Mapping[str, Any]) -> Any:
     freeze = _freeze(fields, module)
     if (name == "jigsaw") != isinstance(module, JigsawResNet):
         raise ValueError(f"task {name} does not take the network {model['name']}; jigsaw_resnet101 belongs to jigsaw")
+    if isinstance(module, SMITEncoder | SMITPretrainer | SMITSegmenter):
+        raise ValueError(f"task {name} does not take the network {model['name']}, which sees volumes and no slices")
     if name == "classification":
         if any(isinstance(weight, str) for weight in fields.get("class_weights", ())):
             raise ValueError(

@@ -157,6 +157,7 @@ def test_build_takes_a_config_that_went_through_json():
         ({"model": {**CONFIG["model"], "dtype": "float16"}}, "float16.*bfloat16"),
         ({"model": {**CONFIG["model"], "name": "unet"}}, "unet.*fcn_resnet101"),
         ({"augmentation": {"flip": 2.0}}, "flip"),
+        ({"model": {"name": "smit_segmenter"}}, "segmentation does not take .* smit_segmenter, which sees volumes"),
     ],
 )
 def test_build_refuses_in_one_sentence(change, message):
