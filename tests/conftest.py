@@ -12,6 +12,7 @@ from jaxtyping import install_import_hook
 install_import_hook("mskjax", "beartype.beartype")
 
 import pytest
+from absl import logging
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +24,9 @@ def real_ct() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real CT in {folder}; set MSKJAX_TEST_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def logs_are_as_verbose_as_caplog_asks():
+    """Whatever was tested before: parsing flags leaves absl's logger at warnings for the rest of the process."""
+    logging.get_absl_logger().setLevel(0)
