@@ -11,10 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-import monai.networks.blocks
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
+
+LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+for operator in ("nms", "qnms"):  # which a CUDA build of torchvision misses beside a CPU build of torch
+    LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+import monai.networks.blocks  # noqa: E402
+from monai.inferers import sliding_window_inference  # noqa: E402
 
 SIDE = 96
 
