@@ -10,26 +10,39 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Real
 
 RUN_AHEAD = 2  # batches that the device is given before the first one's result is waited for
-Forward = Callable[[Float32[np.ndarray, "b s s s"]], Float[Array, "b s s s k"]]
+Forward = Callable[[Real[np.ndarray, "b s s s"]], Float[Array, "b s s s k"]]
 
 
 def predict(
-    forward: Forward, volume: Float32[np.ndarray, "i j k"], side: int, overlap: float = 0.5, batch_size: int = 1
+    forward: Forward,
+    volume: Real[np.ndarray, "i j k"],
+    side: int,
+    overlap: float = 0.5,
+    batch_size: int = 1,
+    padding: int | float = 0,
+    needed: slice = slice(None),
 ) -> Float32[np.ndarray, "i j k c"]:
     """The mean of what `forward` says of each voxel in the windows [b, side, side, side] that hold it.
 
-    A volume that is smaller than a window is padded by zeros on both sides, which are cut off again; the last batch is
-    filled up with its last window. `overlap` is the share of a window's side that it has in common with the next.
-    Raises `ValueError` for an overlap outside [0, 1).
+    A volume that is smaller than a window is surrounded by `padding`, which is cut off again; the last batch is filled
+    up with its last window. `overlap` is the share of a window's side that it has in common with the next. Only the
+    windows that touch the planes `needed` of the last axis are computed; there the result is that of all windows,
+    wherever a window's answer does not hang on the others of its batch, and 0 elsewhere.
+    Raises `ValueError` for an overlap outside [0, 1), and where no plane is needed.
     """
     if not 0 <= overlap < 1:
         raise ValueError(f"the overlap of windows is {overlap}; it must be at least 0 and below 1")
     around = [_around(length, side) for length in volume.shape]
-    padded = np.pad(volume, around)
-    places = windows(padded.shape, side, overlap)
+    padded = np.pad(volume, around, constant_values=padding)
+    planes = _planes(needed, volume.shape[2], around[2][0])
+    places = [
+        place
+        for place in windows(padded.shape, side, overlap)
+        if place[2].start < planes.stop and planes.start < place[2].stop
+    ]
     total: np.ndarray | None = None
     count = np.zeros((*padded.shape, 1), np.float32)
     for place, values in _predicted(forward, padded, places, side, batch_size):
@@ -37,9 +50,10 @@ def predict(
             total = np.zeros((*padded.shape, values.shape[-1]), np.float32)
         total[place] += values
         count[place] += 1
-    assert total is not None  # there is a window in every volume
-    inside = tuple(slice(before, before + length) for (before, _), length in zip(around, volume.shape, strict=True))
-    return (total / count)[inside]
+    assert total is not None  # there is a window on every plane
+    mean = np.zeros_like(total)
+    mean[:, :, planes] = total[:, :, planes] / count[:, :, planes]
+    return mean[tuple(slice(before, before + size) for (before, _), size in zip(around, volume.shape, strict=True))]
 
 
 def windows(shape: Sequence[int], side: int, overlap: float) -> list[tuple[slice, slice, slice]]:
@@ -73,6 +87,14 @@ def _predicted(
 
 def _fetched(chosen: Sequence[tuple[slice, ...]], values: Array) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     yield from zip(chosen, np.asarray(values, np.float32), strict=False)
+
+
+def _planes(needed: slice, depth: int, before: int) -> slice:
+    """The planes `needed` of `depth`, counted with the `before` planes of padding that come first."""
+    first, stop, _ = needed.indices(depth)
+    if stop <= first:
+        raise ValueError(f"planes {needed.start} to {needed.stop} of a volume of {depth} planes are none")
+    return slice(first + before, stop + before)
 
 
 def _around(length: int, side: int) -> tuple[int, int]:

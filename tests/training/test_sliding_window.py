@@ -66,3 +66,52 @@ def test_one_compilation_serves_volumes_of_all_sizes():
 def test_an_overlap_that_moves_no_window_is_refused():
     with pytest.raises(ValueError, match=r"overlap of windows is 1.0; it must be at least 0 and below 1"):
         predict(twice, random(8, 8, 8), 8, 1.0)
+
+
+def test_what_is_padded_is_what_was_asked_for():
+    """HU of air, in the volume's own type: a window of 8 about 2x8x8 voxels has 3 planes of it on each side."""
+    seen = []
+
+    def forward(cut):
+        seen.append(cut)
+        return jnp.zeros((*cut.shape, 1))
+
+    predict(forward, np.full((2, 8, 8), 40, np.int16), 8, padding=-1024)
+    assert seen[0].dtype == np.int16
+    assert seen[0][0, :, 0, 0].tolist() == [-1024] * 3 + [40] * 2 + [-1024] * 3
+
+
+def counted(calls):
+    """Says of each voxel its window's mean, and counts the windows that it is given."""
+
+    def forward(cut):
+        calls.append(cut.shape)
+        return jnp.broadcast_to(jnp.mean(cut, (1, 2, 3), keepdims=True)[..., None], (*cut.shape, 1))
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("needed", "layers"), [(slice(5, 6), 2), (slice(0, 1), 1), (slice(7, 9), 3), (slice(None), 5), (slice(23, 24), 1)]
+)
+def test_only_windows_that_touch_what_is_needed_are_computed(needed, layers):
+    """Windows of 8 begin at 0, 4, 8, 12 and 16 of 24 planes."""
+    volume, calls = random(9, 8, 24), []
+    whole = predict(counted([]), volume, 8)
+    found = predict(counted(calls), volume, 8, needed=needed)
+    assert len(calls) == 2 * layers
+    np.testing.assert_array_equal(found[:, :, needed], whole[:, :, needed])
+    others = np.delete(found, np.arange(24)[needed], axis=2)
+    assert not others.any()
+
+
+def test_what_is_needed_of_a_volume_smaller_than_a_window():
+    volume = random(3, 4, 5)
+    found = predict(twice, volume, 8, needed=slice(1, 3))
+    np.testing.assert_allclose(found[:, :, 1:3, 0], volume[:, :, 1:3], rtol=1e-6)
+    assert not found[:, :, [0, 3, 4]].any()
+
+
+def test_no_plane_is_no_question():
+    with pytest.raises(ValueError, match="planes 5 to 5 of a volume of 8 planes are none"):
+        predict(twice, random(8, 8, 8), 8, needed=slice(5, 5))
