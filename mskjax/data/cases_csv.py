@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mskjax.files import atomic_path
+
 COLUMNS = (
     "case_id",
     "patient_id",
@@ -36,6 +38,19 @@ def read(path: Path) -> pd.DataFrame:
     if list(cases.columns) != list(COLUMNS):
         raise ValueError(f"{path / 'cases.csv'} has columns {list(cases.columns)}, not {list(COLUMNS)}")
     return typed(cases, path)
+
+
+def write(path: Path, cases: pd.DataFrame) -> None:
+    """Writes the table to the dataset folder `path`."""
+    with atomic_path(path / "cases.csv") as written:
+        cases.to_csv(written, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def whole(cases: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """`cases` with all columns, in order and typed; `ValueError` for others than `COLUMNS`."""
+    if unknown := sorted(set(cases.columns) - set(COLUMNS)):
+        raise ValueError(f"cases.csv has no column for {', '.join(unknown)}; its columns are {', '.join(COLUMNS)}")
+    return typed(cases.reindex(columns=list(COLUMNS)), path)
 
 
 def typed(cases: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -21,10 +21,9 @@ import pandas as pd
 from jaxtyping import Float64, Int16, Int32, Integer, UInt8
 
 from mskjax.data import cases_csv
-from mskjax.data.cases_csv import COLUMNS
-from mskjax.files import atomic_path, read_json, sha256, write_json
+from mskjax.data.manifest import check_digest, is_of_volumes, read_manifest, write_manifest
+from mskjax.files import atomic_path
 
-FORMAT = 1
 SPLITS = ("train", "validation", "test")
 AIR_HU = -1024
 VALUES = ("hu", "grey")
@@ -130,26 +129,25 @@ def stack(
     return Slices(image_hu, mask, shape, np.array(spacing_mm, np.float64).reshape(-1, 2), np.array(case_id, str))
 
 
-def write_dataset(path: str | Path, slices: Slices, cases: pd.DataFrame, manifest: dict[str, Any]) -> None:
+def write_dataset(
+    path: str | Path, slices: Slices, cases: pd.DataFrame, manifest: dict[str, Any], beside: Sequence[str] = ()
+) -> None:
     """Writes the dataset folder `path`; `manifest` says what made it, and counts and SHA-256 are added to it.
 
     `cases` has a row for each slice, in order; columns it lacks are left empty and others than `COLUMNS` are refused.
-    Slices are taken for HU unless the manifest's "values" are "grey".
+    Slices are taken for HU unless the manifest's "values" are "grey". `beside` names files already in the folder that
+    belong to the dataset.
     Other files in the folder stay. Raises `ValueError` where slices and cases do not fit.
     """
     path = Path(path)
-    if unknown := sorted(set(cases.columns) - set(COLUMNS)):
-        raise ValueError(f"cases.csv has no column for {', '.join(unknown)}; its columns are {', '.join(COLUMNS)}")
-    cases = cases_csv.typed(cases.reindex(columns=list(COLUMNS)), path)
+    cases = cases_csv.whole(cases, path)
     manifest = {"values": "hu", **manifest}
     _check(slices, cases, manifest, path)
     with atomic_path(path / "slices.npz") as written:
         np.savez_compressed(written, **{field.name: getattr(slices, field.name) for field in fields(slices)})
-    with atomic_path(path / "cases.csv") as written:
-        cases.to_csv(written, index=False, lineterminator="\n", encoding="utf-8")
-    described = {"format": FORMAT, "counts": _counts(cases), "spacing_known": values_of(manifest) == "hu"}
-    described["sha256"] = {name: sha256(path / name) for name in ("slices.npz", "cases.csv")}
-    write_json(path / "dataset.json", {**manifest, **described})
+    cases_csv.write(path, cases)
+    described = {"counts": counts("slices", cases), "spacing_known": values_of(manifest) == "hu"}
+    write_manifest(path, {**manifest, **described}, ("slices.npz", "cases.csv", *beside))
 
 
 def read_dataset(path: str | Path) -> Dataset:
@@ -159,31 +157,19 @@ def read_dataset(path: str | Path) -> Dataset:
     or where shapes, types, counts or case ids do not agree.
     """
     path = Path(path)
-    if not (path / "dataset.json").is_file():
-        raise FileNotFoundError(f"{path} holds no finished dataset (no dataset.json); make one with launch.prepare")
-    manifest = read_json(path / "dataset.json")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path / 'dataset.json'} is not of dataset format {FORMAT}; run launch.prepare again")
+    manifest = read_manifest(path)
+    if is_of_volumes(manifest) and "slices.npz" not in (manifest.get("sha256") or {}):
+        raise ValueError(
+            f"{path} holds volumes without masks, for pretraining; give one prepared with masks, or pretrain on it"
+        )
     for name in ("slices.npz", "cases.csv"):
-        _check_digest(path / name, manifest)
+        check_digest(path / name, manifest)
     cases = cases_csv.read(path)
     slices = _read_slices(path / "slices.npz")
     _check(slices, cases, manifest, path)
-    if manifest.get("counts") != _counts(cases):
-        raise ValueError(
-            f"{path} counts {_counts(cases)}, dataset.json says {manifest.get('counts')}; prepare it again"
-        )
+    if manifest.get("counts") != (found := counts("slices", cases)):
+        raise ValueError(f"{path} counts {found}, dataset.json says {manifest.get('counts')}; prepare it again")
     return Dataset(slices, cases, manifest)
-
-
-def _check_digest(file: Path, manifest: dict[str, Any]) -> None:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing; run launch.prepare again")
-    expected = (manifest.get("sha256") or {}).get(file.name)
-    if sha256(file) != expected:
-        raise ValueError(
-            f"{file} is cut short or altered: it is not the file in dataset.json; run launch.prepare again"
-        )
 
 
 def _read_slices(file: Path) -> Slices:
@@ -194,9 +180,10 @@ def _read_slices(file: Path) -> Slices:
         raise ValueError(f"{file} holds no slices ({error}); run launch.prepare again") from error
 
 
-def _counts(cases: pd.DataFrame) -> dict[str, int]:
+def counts(what: str, cases: pd.DataFrame) -> dict[str, int]:
+    """How many slices or volumes, as `what` says, patients, and cases of each split a dataset has."""
     split, patients = cases["split"].to_numpy(), np.unique(cases["patient_id"].to_numpy(str))
-    return {"slices": len(cases), "patients": len(patients), **{name: int((split == name).sum()) for name in SPLITS}}
+    return {what: len(cases), "patients": len(patients), **{name: int((split == name).sum()) for name in SPLITS}}
 
 
 def _check(slices: Slices, cases: pd.DataFrame, manifest: dict[str, Any], path: Path) -> None:
@@ -204,12 +191,20 @@ def _check(slices: Slices, cases: pd.DataFrame, manifest: dict[str, Any], path: 
     _check_arrays(slices, path)
     if values_of(manifest) != "hu":
         _check_grey(slices, values_of(manifest), path)
+    faults = {
+        f"{len(slices)} slices, but {len(cases)} rows in cases.csv": len(slices) != len(cases),
+        "the case ids of slices.npz and cases.csv differ": list(slices.case_id) != cases["case_id"].tolist(),
+    }
+    _raise_first(faults, path)
+    check_cases(cases, path)
+
+
+def check_cases(cases: pd.DataFrame, path: Path) -> None:
+    """Raises `ValueError` for the first thing that is wrong in the cases of the dataset folder `path`."""
     case_id, split, sex = (cases[name].to_numpy(str) for name in ("case_id", "split", "sex"))
     ids, times = np.unique(case_id, return_counts=True)
     repeated = [str(i) for i in ids[(times > 1) | (ids == "")]]
     faults = {
-        f"{len(slices)} slices, but {len(cases)} rows in cases.csv": len(slices) != len(cases),
-        "the case ids of slices.npz and cases.csv differ": list(slices.case_id) != list(case_id),
         f"case ids are empty or repeated: {repeated[:5]}": bool(repeated),
         f"split must be one of {', '.join(SPLITS)}": not np.isin(split, SPLITS).all(),
         "sex must be M, F or empty": not np.isin(sex, ["M", "F", ""]).all(),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mskjax.data.dataset import COLUMNS, Slices, read_dataset, stack, write_dataset
+from mskjax.data.cases_csv import COLUMNS
+from mskjax.data.dataset import Slices, read_dataset, stack, write_dataset
 from mskjax.files import sha256
 
 
@@ -120,7 +121,7 @@ def test_a_damaged_manifest_is_refused(folder):
 
 
 def test_writing_that_was_interrupted_is_refused(folder, monkeypatch):
-    monkeypatch.setattr("mskjax.data.dataset.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("mskjax.data.manifest.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_dataset(folder, slices().select([0]), cases()[:1], {})
     with pytest.raises(ValueError, match="altered"):
