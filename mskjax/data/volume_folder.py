@@ -10,6 +10,7 @@ All other planes are unknown, not background. `slice_index` of cases.csv is the 
 a mask, slices.npz holds it at the scan's own grid.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,18 +127,16 @@ def read_volumes(path: str | Path) -> Volumes:
     volumes = Volumes(path, cases_csv.read(path), volumes_csv.read(path), manifest, (i, j, k))
     if volumes.cases["case_id"].tolist() != volumes.table["case_id"].tolist():
         raise ValueError(f"{path}: the case ids of volumes.csv and cases.csv differ; run launch.prepare again")
-    for row in range(len(volumes)):
-        for file, dtype, shape, _ in _files(volumes, row):
-            npy_files.check_size(file, dtype, shape)
+    for file, dtype, shape, _ in _files(volumes):
+        npy_files.check_size(file, dtype, shape)
     return volumes
 
 
 def check_digests(volumes: Volumes) -> None:
     """Raises `ValueError` for the first volume or label that was altered since it was written; reads them all."""
-    for row in tqdm(range(len(volumes)), desc="check", unit="volume", disable=None):
-        for file, _, _, expected in _files(volumes, row):
-            if sha256(file) != expected:
-                raise ValueError(f"{file} was altered: it is not the file in volumes.csv; run launch.prepare again")
+    for file, _, _, expected in tqdm(_files(volumes), desc="check", unit="file", disable=None):
+        if sha256(file) != expected:
+            raise ValueError(f"{file} was altered: it is not the file in volumes.csv; run launch.prepare again")
 
 
 def body_box(image_hu: Integer[np.ndarray, "d h w"]) -> Box:
@@ -200,11 +199,10 @@ def write_volumes(
     write_manifest(path, counted, ("cases.csv", "volumes.csv"))
 
 
-def _files(volumes: Volumes, row: int) -> list[tuple[Path, np.dtype, tuple[int, ...], str]]:
-    """The files of a row, each with its type, shape and digest."""
-    of, (i, j, k) = volumes.table.iloc[row], volumes.shape(row)
-    name = f"{of['file']}.npy"
-    image = (volumes.folder / "volumes" / name, np.dtype(np.int16), (i, j, k), of["volume_sha256"])
-    planes = volumes_csv.parse_planes(of["planes"])
-    label = (volumes.folder / "labels" / name, np.dtype(np.uint8), (len(planes), i, j), of["label_sha256"])
-    return [image, label] if len(planes) else [image]
+def _files(volumes: Volumes) -> Iterator[tuple[Path, np.dtype, tuple[int, ...], str]]:
+    """All files of the volumes, each with its type, shape and digest."""
+    columns = ("file", "i", "j", "k", "planes", "volume_sha256", "label_sha256")
+    for file, i, j, k, cell, of_volume, of_label in zip(*(volumes.table[name] for name in columns), strict=True):
+        yield volumes.folder / "volumes" / f"{file}.npy", np.dtype(np.int16), (i, j, k), of_volume
+        if planes := len(volumes_csv.parse_planes(cell)):
+            yield volumes.folder / "labels" / f"{file}.npy", np.dtype(np.uint8), (planes, i, j), of_label

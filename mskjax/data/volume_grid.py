@@ -2,7 +2,8 @@
 
 Everything is in the axial view [d, h, w] of `mskjax.data.orientation`, and only ever resampled along its three axes.
 Planes of the new grid lie where they must for a mask that was drawn on one slice alone: one of them falls on that
-slice, and it is the only one that carries labels. Nothing else is known to be background.
+slice, and it is the only one that carries labels. Of a mask on several slices, planes between two of these carry labels
+too. Nothing else is known to be background.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Shaped, UInt8
+from jaxtyping import Float, Float32, Float64, Int32, Shaped, UInt8
 from scipy.sparse import csr_array
 
 UNKNOWN = 255  # where a mask says nothing
@@ -81,36 +82,50 @@ def resample(values: Shaped[np.ndarray, "d h w"], grid: VolumeGrid) -> Float32[n
     )
 
 
-def resample_mask(mask: Shaped[np.ndarray, "d h w"], grid: VolumeGrid) -> UInt8[np.ndarray, "_ _ _"]:
-    """A mask of the whole volume on the grid: 0 or 1 as the nearest voxel is."""
-    _check(mask, grid.shape)
-    nearest = [_nearest(positions, length) for positions, length in zip(grid.positions, grid.shape, strict=True)]
-    return (mask[np.ix_(*nearest)] > 0).astype(np.uint8)
+def resample_labels(
+    mask: Shaped[np.ndarray, "d h w"], grid: VolumeGrid
+) -> tuple[Int32[np.ndarray, "n"], UInt8[np.ndarray, "n _ _"]]:
+    """The planes of the grid that carry labels, ascending, and the mask on each, 0 or 1 as the nearest voxel is.
 
-
-def resample_drawn(mask: Shaped[np.ndarray, "h w"], grid: VolumeGrid) -> UInt8[np.ndarray, "_ _ _"]:
-    """A mask of the drawn slice alone on the grid: `UNKNOWN` everywhere but on the one plane that falls on it.
-
-    Raises `ValueError` for a grid that was laid through no slice.
+    A slice on which the mask marks nothing was not drawn. A plane carries labels where both slices that it lies between
+    were, and a plane on a slice where that one was; nothing is known of the others.
     """
-    if grid.drawn is None:
-        raise ValueError("the grid was laid through no slice; lay it with the slice_index on which the mask was drawn")
-    if mask.shape != grid.shape[1:]:
-        raise ValueError(f"a mask of {mask.shape} pixels is not of a slice of {grid.shape[1:]}")
-    rows, columns = (_nearest(grid.positions[axis], grid.shape[axis]) for axis in (1, 2))
-    labels = np.full(grid.new_shape, UNKNOWN, np.uint8)
-    labels[grid.drawn] = mask[np.ix_(rows, columns)] > 0
-    return labels
+    _check(mask, grid.shape)
+    drawn = np.asarray(mask.any(axis=(1, 2)))
+    below, above = (
+        np.clip(np.floor(grid.positions[0] + margin), 0, len(drawn) - 1).astype(np.int64)
+        for margin in (MARGIN, 1 - MARGIN)
+    )
+    labelled = np.flatnonzero(drawn[below] & drawn[above])
+    nearest = [_nearest(positions, length) for positions, length in zip(grid.positions, grid.shape, strict=True)]
+    nearest[0] = nearest[0][labelled]
+    return labelled.astype(np.int32), (mask[np.ix_(*nearest)] > 0).astype(np.uint8)
 
 
-def restore(values: Float[np.ndarray, "_ _ _"], grid: VolumeGrid) -> Float32[np.ndarray, "d h w"]:
-    """Values of the new grid on the volume's own, linearly; beyond its last plane, row or column they stay."""
+def restore(
+    values: Float[np.ndarray, "_ _ _"], grid: VolumeGrid, slices: range | None = None
+) -> Float32[np.ndarray, "d h w"]:
+    """Values of the new grid on the volume's own, linearly; beyond its last plane, row or column they stay.
+
+    Of the volume's slices only those in `slices`, all without it.
+    """
     _check(values, grid.new_shape)
-    ways = []
-    for positions, length in zip(grid.positions, grid.shape, strict=True):
-        step = positions[1] - positions[0] if len(positions) > 1 else 1.0
-        ways.append(_linear((np.arange(length) - positions[0]) / step, len(positions)))
+    wanted = [range(grid.shape[0]) if slices is None else slices, *map(range, grid.shape[1:])]
+    places = [_places(positions, voxels) for positions, voxels in zip(grid.positions, wanted, strict=True)]
+    ways = [_linear(place, length) for place, length in zip(places, grid.new_shape, strict=True)]
     return _along_axes(values, ways)
+
+
+def planes(grid: VolumeGrid, slices: range) -> range:
+    """The planes of the new grid from which `restore` makes consecutive slices of the volume."""
+    places = np.clip(_places(grid.positions[0], slices), 0, grid.new_shape[0] - 1)
+    return range(math.floor(places[0]), math.ceil(places[-1]) + 1)
+
+
+def _places(positions: Float64[np.ndarray, "_"], voxels: range) -> Float64[np.ndarray, "_"]:
+    """Where a volume's voxels lie between those of the new grid, on one axis."""
+    step = positions[1] - positions[0] if len(positions) > 1 else 1.0
+    return (np.array(voxels) - positions[0]) / step
 
 
 def _check(values: np.ndarray, shape: tuple[int, ...]) -> None:

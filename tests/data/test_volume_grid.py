@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from mskjax.data.volume_grid import UNKNOWN, lay, resample, resample_drawn, resample_mask, restore
+from mskjax.data.volume_grid import lay, planes, resample, resample_labels, restore
 
 SHAPE = (9, 5, 7)
 
@@ -11,15 +11,20 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+def drawn_on(*slices):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[list(slices)] = 1
+    return mask
+
+
 @pytest.mark.parametrize("thickness_mm", [1.0, 5.0, 1.25, 3.0, 2.0])
 @pytest.mark.parametrize("slice_index", [0, 4, 8])
 def test_one_plane_alone_falls_on_the_drawn_slice_and_carries_labels(thickness_mm, slice_index):
     grid = lay(SHAPE, (thickness_mm, 1.5, 1.5), (2.0, 1.5, 1.5), slice_index)
     np.testing.assert_array_equal(np.flatnonzero(np.isclose(grid.positions[0], slice_index)), [grid.drawn])
-    labels = resample_drawn(np.ones(SHAPE[1:], np.uint8), grid)
-    assert labels.shape == grid.new_shape
-    np.testing.assert_array_equal(np.flatnonzero((labels != UNKNOWN).any((1, 2))), [grid.drawn])
-    assert (labels[grid.drawn] == 1).all()
+    planes, masks = resample_labels(drawn_on(slice_index), grid)
+    np.testing.assert_array_equal(planes, [grid.drawn])
+    assert masks.shape == (1, *grid.new_shape[1:]) and masks.all()
 
 
 def test_planes_fill_the_volume_and_do_not_leave_it():
@@ -51,14 +56,54 @@ def test_agrees_with_itk():
     np.testing.assert_allclose(resample(volume, grid), sitk.GetArrayFromImage(expected), rtol=1e-4, atol=1e-5)
 
 
-def test_a_mask_of_the_volume_keeps_its_nearest_voxels():
+@pytest.mark.parametrize(
+    ("thickness_mm", "places"),
+    [
+        # Every 0.4 slices, laid through slice 4: from 2 (4 - 5 * 0.4) to 6, and none beyond.
+        (5.0, 4 + 0.4 * np.arange(-5, 6)),
+        # Every second slice.
+        (1.0, [2, 4, 6]),
+        # Every 1.6 slices: 2.4 and 5.6 lie between drawn slices, 0.8 and 7.2 do not.
+        (1.25, [2.4, 4, 5.6]),
+    ],
+)
+def test_planes_between_drawn_slices_carry_labels_and_no_others(thickness_mm, places):
+    """A mask on slices 2 to 6 of 9, as of some vertebrae."""
+    grid = lay(SHAPE, (thickness_mm, 1.0, 1.0), (2.0, 1.0, 1.0), 4)
+    planes, masks = resample_labels(drawn_on(*range(2, 7)), grid)
+    np.testing.assert_allclose(grid.positions[0][planes], places)
+    assert masks.shape == (len(places), *SHAPE[1:]) and masks.all()
+
+
+def test_nothing_is_known_next_to_a_slice_that_was_left_out():
+    """Drawn on 1, 2 and 4: between 2 and 3, 3 and 4 nobody drew; 4 itself was."""
+    grid = lay(SHAPE, (5.0, 1.0, 1.0), (2.5, 1.0, 1.0), 4)
+    planes, _ = resample_labels(drawn_on(1, 2, 4), grid)
+    np.testing.assert_allclose(grid.positions[0][planes], [1, 1.5, 2, 4])
+
+
+def test_labels_are_those_of_the_nearest_voxel():
     mask = np.zeros(SHAPE, np.int16)
-    mask[4:, :, 3:] = 7
-    found = resample_mask(mask, lay(SHAPE, (5.0, 1.0, 1.0), (2.0, 1.0, 2.0)))
+    mask[:, 0, 0], mask[4:, :, 3:] = 7, 7  # drawn everywhere
+    planes, found = resample_labels(mask, lay(SHAPE, (5.0, 1.0, 1.0), (2.0, 1.0, 2.0)))
+    np.testing.assert_array_equal(planes, np.arange(21))
     # Planes lie every 0.4 slices, the first with more than half of a slice beyond 3 at 3.6; columns at 0, 2, 4, 6.
-    np.testing.assert_array_equal(found[:, 0, 3], [0] * 9 + [1] * 12)
-    np.testing.assert_array_equal(found[20, 0], [0, 0, 1, 1])
-    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found[:, 1, 3], [0] * 9 + [1] * 12)
+    np.testing.assert_array_equal(found[20, 1], [0, 0, 1, 1])
+    assert found.dtype == np.uint8 and planes.dtype == np.int32
+
+
+def test_halving_the_spacing_keeps_the_area():
+    """Each pixel becomes four of a quarter of its size, but for the last row and column, which end at their middle."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[4, :4, :6] = np.random.default_rng(0).integers(0, 2, (4, 6))
+    _, found = resample_labels(mask, lay(SHAPE, (5.0, 3.0, 3.0), (2.0, 1.5, 1.5), 4))
+    assert found.sum() == 4 * mask.sum()
+
+
+def test_a_mask_that_marks_nothing_labels_nothing():
+    planes, masks = resample_labels(drawn_on(), grid := lay(SHAPE, (5.0, 1.0, 1.0), (2.0, 1.0, 1.0), 4))
+    assert len(planes) == 0 and masks.shape == (0, *grid.new_shape[1:])
 
 
 def test_what_is_linear_comes_back_as_it_was():
@@ -73,6 +118,26 @@ def test_the_same_spacing_changes_nothing():
     np.testing.assert_array_equal(resample(volume, grid), volume)
     np.testing.assert_array_equal(restore(volume, grid), volume)
     assert grid.drawn == 5
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        (range(1), range(1)),  # at 0 mm
+        (range(1, 2), range(2, 4)),  # at 5 mm, between the planes at 4 and 6 mm
+        (range(2, 3), range(5, 6)),  # at 10 mm
+        (range(1, 4), range(2, 9)),
+        (range(5, 6), range(12, 13)),  # at 25 mm, beyond the last plane at 24 mm
+    ],
+)
+def test_slices_are_made_of_the_planes_about_them(slices, expected):
+    """Slices of 5 mm and planes of 2 mm; without any other plane, slices come back bit for bit."""
+    grid = lay((6, 5, 7), (5.0, 1.0, 1.0), (2.0, 1.0, 1.0))
+    assert planes(grid, slices) == expected
+    values = random(*grid.new_shape)
+    whole = restore(values, grid)
+    values[: expected.start] = values[expected.stop :] = 0
+    np.testing.assert_array_equal(restore(values, grid, slices), whole[slices.start : slices.stop])
 
 
 def test_beyond_the_last_plane_values_go_on_as_there():
@@ -104,7 +169,5 @@ def test_what_is_not_on_the_grid_is_refused():
     grid = lay(SHAPE, (1.0, 1.0, 1.0), (2.0, 2.0, 2.0))
     with pytest.raises(ValueError, match="is not on a grid of"):
         resample(random(3, 3, 3), grid)
-    with pytest.raises(ValueError, match="laid through no slice"):
-        resample_drawn(np.ones(SHAPE[1:]), grid)
-    with pytest.raises(ValueError, match="is not of a slice of"):
-        resample_drawn(np.ones((2, 2)), lay(SHAPE, (1.0, 1.0, 1.0), (2.0, 2.0, 2.0), 1))
+    with pytest.raises(ValueError, match=r"a volume of \(9, 5, 6\) voxels is not on a grid of \(9, 5, 7\)"):
+        resample_labels(np.ones((9, 5, 6)), grid)
