@@ -16,6 +16,8 @@ from mskjax.files import read_json
 from mskjax.training.start import weight_file
 from mskjax.types import Variables
 
+VOLUMETRIC = "volume_segmentation"  # the task whose network sees volumes
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -46,8 +48,22 @@ def load_run(run: str | Path, batch_size: int = 4) -> Predictor:
     """The predictor of a run, with the weights of its lowest validation loss; that of an unfinished one is logged.
 
     Raises `OSError` where `run` is no run, or has neither ended nor been stopped after a validation, and `ValueError`
-    for a run of a task that predicts no masks.
+    for a run of a task that predicts no masks, or none of slices.
     """
+    if sees_volumes(run):
+        raise ValueError(f"{run} has learned volumes and predicts whole scans; name a run that has learned slices")
+    config, forward, variables = trained(run)
+    return Predictor(forward, variables, config["image_size"], batch_size)
+
+
+def sees_volumes(run: str | Path) -> bool:
+    """Whether a run predicts volumes, by `predict_volumes`, and no slices; false where `run` is no run."""
+    config = Path(run) / "config.json"
+    return config.is_file() and (read_json(config).get("task") or {}).get("name") == VOLUMETRIC
+
+
+def trained(run: str | Path) -> tuple[dict[str, Any], Callable[..., jax.Array], Variables]:
+    """A run's config, what it predicts of (variables, image_hu), compiled, and its weights. Raises as `load_run`."""
     run = Path(run)
     if not (run / "config.json").is_file():
         raise FileNotFoundError(f"{run} is no run (no config.json); make one with launch.train")
@@ -64,4 +80,4 @@ def load_run(run: str | Path, batch_size: int = 4) -> Predictor:
         model_state = {name: value for name, value in variables.items() if name != "params"}
         return task.predict(variables["params"], model_state, image_hu)
 
-    return Predictor(jax.jit(forward), jax.device_put(variables), config["image_size"], batch_size)
+    return config, jax.jit(forward), jax.device_put(variables)
