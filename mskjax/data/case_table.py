@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from mskjax.bounds import PLAUSIBLE_HEIGHT_M
+from mskjax.bounds import PLAUSIBLE_HEIGHT_M, PLAUSIBLE_WEIGHT_KG
 from mskjax.data.pairs import Pair
 
 ABOUT = ("sex", "age_years", "height_m", "weight_kg", "sarcopenia", "split")
@@ -109,7 +109,7 @@ def about_patient(row: Mapping[str, str], where: str) -> dict[str, str]:
         "sarcopenia": ("0", "1"),
         "split": ("train", "validation", "test"),
     }
-    limits = {"age_years": (0.0, 120.0), "height_m": PLAUSIBLE_HEIGHT_M, "weight_kg": (2.0, 400.0)}
+    limits = {"age_years": (0.0, 120.0), "height_m": PLAUSIBLE_HEIGHT_M, "weight_kg": PLAUSIBLE_WEIGHT_KG}
     for name, value in about.items():
         if name in allowed and value not in allowed[name]:
             raise ValueError(f"{where}: {name} is {value!r}, not one of {', '.join(allowed[name])} or empty")
