@@ -1,15 +1,16 @@
 """Measures the muscle of a scan: area (SMA), density (SMD) and, with a height, index (SMI), slice by slice.
 
-    python -m launch.measure --image=SERIES_FOLDER --run=RUN --slice=25 --height_m=1.72 --output=DIR
+    python -m launch.measure --image=SERIES_FOLDER --run=RUN --slice=25 --sex=F --height_m=1.72 --output=DIR
+    python -m launch.measure --image=SERIES_FOLDER --run=RUN_OF_VOLUMES --level=25 --sex=F --output=DIR
     python -m launch.measure --image=scan.nii.gz --mask=corrected.nii.gz --label=1 --slice=20:30 --output=DIR
     python -m launch.measure --image=slice.dcm --mask=plain.png --mask=outlined.png --output=DIR
 
 Slices count from 0 at the feet, and A:B is from A up to but not B. DIR gets measurements.csv (slice_index, sma_cm2,
-smd_hu, smi_cm2_m2), measurements.json (settings, the file's own slice numbers, areas with bone and without, volume),
-mask.nii.gz on the scan's own grid, mask.dcm (DICOM SEG, for a DICOM scan) and overlay.png. The mask written is the one
-that was measured: the chosen slices, after bone and HU window; measured again, into another folder, it gives the same
-figures.
+smd_hu, smi_cm2_m2), decisions.csv, measurements.json (settings, the file's own slice numbers, areas with bone and
+without, volume), mask.nii.gz on the scan's own grid, mask.dcm (DICOM SEG, for a DICOM scan) and overlay.png. The mask
+written is the one measured: the chosen slices, after bone and HU window; measured again, it gives the same figures.
 Bone is looked for in 3-D in a straight stack of slices and in 2-D in a single or gantry-tilted slice.
+Published cut-offs of low muscle are of L3: they decide, all side by side, on the slice --level, or on a single one.
 """
 
 from absl import flags
@@ -18,14 +19,20 @@ from launch.main import run
 
 IMAGE = flags.DEFINE_string("image", None, "DICOM series folder or file, NIfTI or NRRD.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results, replacing a former measurement's.", required=True)
-RUN = flags.DEFINE_string("run", None, "Run of launch.train that predicts the mask.")
+RUN = flags.DEFINE_string(
+    "run", None, "Run of launch.train that predicts the mask; one of volumes sees the whole scan."
+)
 MASK = flags.DEFINE_multi_string("mask", None, "Finished mask instead of a run; a plain and an outlined bitmap: twice")
-SERIES = flags.DEFINE_string("series", None, "Which DICOM series, where the folder holds several.")
+flags.DEFINE_string("series", None, "Which DICOM series, where the folder holds several.")
 LABEL = flags.DEFINE_multi_string("label", None, "Number or name of a label of the mask; several: 86,87 or twice")
 SLICE = flags.DEFINE_string("slice", None, "Slice K or slices A:B (A up to but not B), from 0 at the feet. [all]")
-HEIGHT_M = flags.DEFINE_float("height_m", None, "The patient's height in metres.")
-HU_WINDOW = flags.DEFINE_string("hu_window", None, "Measure only pixels of A:B HU, both included, as in -29:150.")
-REMOVE_BONE = flags.DEFINE_boolean("remove_bone", None, "Cut bone out of the mask. [yes for a run, no for a mask]")
+flags.DEFINE_integer("level", None, "The measured slice that is at L3, which cut-offs decide on. [the only one]")
+flags.DEFINE_enum("sex", None, ["M", "F"], "The patient's sex, for cut-offs.", case_sensitive=False)
+flags.DEFINE_float("height_m", None, "The patient's height in metres.")
+flags.DEFINE_float("weight_kg", None, "The patient's weight in kilograms, for cut-offs that ask for the BMI.")
+flags.DEFINE_string("hu_window", None, "Measure only pixels of A:B HU, both included, as in -29:150.")
+flags.DEFINE_boolean("remove_bone", None, "Cut bone out of the mask. [yes for a run, no for a mask]")
+ALIKE = ("series", "level", "sex", "height_m", "weight_kg", "hu_window", "remove_bone")  # named as the arguments are
 
 
 def main() -> None:
@@ -33,18 +40,14 @@ def main() -> None:
     from mskjax.study.scan import measure_scan, parse_labels
     from mskjax.study.scan_folder import table
 
-    mask = MASK.value[0] if MASK.value and len(MASK.value) == 1 else MASK.value
     measurement = measure_scan(
         IMAGE.value,
         OUTPUT.value,
         run=RUN.value,
-        mask=mask,
-        series=SERIES.value,
+        mask=MASK.value[0] if MASK.value and len(MASK.value) == 1 else MASK.value,
         label=parse_labels(LABEL.value),
         slices=SLICE.value,
-        height_m=HEIGHT_M.value,
-        hu_window=HU_WINDOW.value,
-        remove_bone=REMOVE_BONE.value,
+        **{name: flags.FLAGS[name].value for name in ALIKE},
     )
     print(table(measurement))
 

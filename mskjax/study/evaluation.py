@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from absl import logging
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 from PIL import Image
 
 from mskjax.data.dataset import Dataset, Slices, read_dataset, require_hu, require_masks
+from mskjax.data.volume_folder import Volumes, read_volumes
 from mskjax.files import require_folder
 from mskjax.study import evaluation_folder, origin, report
 from mskjax.study.overlays import draw_slice
-from mskjax.study.prediction import Predictor, load_predictor, predict_mask, progress
+from mskjax.study.prediction import Predictor, VolumePredictor, load_predictor, predict_mask, progress, thresholded
 from mskjax.study.summary import CASE_COLUMNS, score, summarise
 
 Masks = list[Bool[np.ndarray, "_ _"]]  # slices of a dataset differ in size
@@ -24,13 +25,14 @@ def evaluate(
     split: str = "test",
     output: str | Path | None = None,
     dataset: str | Path | None = None,
-    predictor: Predictor | None = None,
+    predictor: Predictor | VolumePredictor | None = None,
 ) -> Path:
     """Evaluates the best weights of the run `workdir` on a split of its dataset; the folder with the results.
 
     `output` is workdir/evaluation unless given; `dataset` is for one that has moved, or, with an `output`, for another
-    one; `predictor` takes the place of the run's own. What is up to date is left as it is. Raises `OSError` where the
-    run or the dataset is missing and `ValueError` where the split has no cases, or some without a mask or without HU.
+    one; `predictor` takes the place of the run's own. A run that has learned volumes sees whole scans, of whose slices
+    the scored ones are judged. What is up to date is left as it is. Raises `OSError` where the run or the dataset is
+    missing and `ValueError` where the split has no cases, some have no mask or no HU, or volumes are asked of slices.
     """
     workdir, source, output, made_from, own = evaluation_folder.place(workdir, split, output, dataset)
     if evaluation_folder.is_current(output, made_from):
@@ -44,7 +46,11 @@ def evaluate(
     require_hu(data, f"the evaluation of {workdir}")
     require_masks(data.select(rows), f"the evaluation of {workdir}")
     slices = data.slices.select(rows)
-    masks = _predict(predictor or load_predictor(workdir), slices)
+    predictor = predictor or load_predictor(workdir)
+    if isinstance(predictor, VolumePredictor):
+        masks = _predict_volumes(predictor, read_volumes(source), rows)
+    else:
+        masks = _predict(predictor, slices)
     cases = _score(slices, data.cases.iloc[rows], masks)
     notes = _notes(workdir, data, rows, cases, own)
     findings = _findings(workdir, source, slices, masks, cases, notes, made_from)
@@ -58,6 +64,22 @@ def _predict(predictor: Predictor, slices: Slices) -> Masks:
     for i in progress(range(len(slices)), "case"):
         image_hu, _, spacing_mm = slices.case(i)
         masks.append(predict_mask(predictor, image_hu, spacing_mm))
+    return masks
+
+
+def _predict_volumes(predictor: VolumePredictor, volumes: Volumes, rows: Integer[np.ndarray, " n"]) -> Masks:
+    """The mask of each case's scored slice, seen in the whole scan; `ValueError` for volumes of another spacing."""
+    if volumes.spacing_mm != predictor.spacing_mm:
+        raise ValueError(
+            f"the volumes of {volumes.folder} have voxels of {volumes.spacing_mm} mm and the run has learned with "
+            f"{predictor.spacing_mm} mm (i, j, k); prepare a dataset with the run's --spacing_mm"
+        )
+    masks = []
+    for n in progress(range(len(rows)), "case"):
+        row = int(rows[n])
+        k = int(volumes.cases["slice_index"].iat[row])
+        scan = volumes.image(row), volumes.grid(row), volumes.box(row)
+        masks.append(thresholded(predictor.of_volume(*scan, range(k, k + 1))[0]))
     return masks
 
 

@@ -7,14 +7,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int16
 
 from mskjax import measure
+from mskjax.measure import cutoffs
+
+MM_PER_CM = 10
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; `ValueError` where window or height make no sense.
+    """What was asked for; `ValueError` where window, sex, height or weight make no sense.
 
     `hu_window` (lowest, highest) keeps only the mask's pixels within, both ends included. Without `height_m` there is
-    no index. `label` and `slices` are the words in which a part of a mask and of a scan were asked for.
+    no index. `label` and `slices` are the words in which a part of a mask and of a scan were asked for. `level` is the
+    slice that cut-offs decide on; without it they decide only on a slice that is measured alone.
     """
 
     remove_bone: bool
@@ -22,12 +26,35 @@ class Options:
     height_m: float | None = None
     label: tuple[int | str, ...] | None = None
     slices: str | None = None
+    level: int | None = None
+    sex: str | None = None
+    weight_kg: float | None = None
 
     def __post_init__(self):
         if self.hu_window is not None:
             measure.within_window(np.zeros((1, 1)), np.zeros((1, 1)), self.hu_window)
         if self.height_m is not None:
             measure.muscle_index_cm2_m2(0.0, self.height_m)
+        if self.weight_kg is not None and self.height_m is None:
+            raise ValueError(f"a weight of {self.weight_kg:g} kg gives a BMI only with a height; give both, or neither")
+        cutoffs.decide((), self.sex, bmi=self.bmi)
+
+    @property
+    def bmi(self) -> float | None:
+        """Weight over height squared, in kg/m2, where both are known."""
+        if self.weight_kg is None or self.height_m is None:
+            return None
+        return cutoffs.body_mass_index(self.weight_kg, self.height_m)
+
+    def level_in(self, chosen: range) -> int | None:
+        """The slice of those measured that cut-offs decide on; `ValueError` where it is not among them."""
+        if self.level is None:
+            return chosen[0] if len(chosen) == 1 else None
+        if self.level not in chosen:
+            raise ValueError(
+                f"level {self.level} is not among the slices {chosen.start} to {chosen.stop - 1} that are measured"
+            )
+        return self.level
 
 
 @dataclass(frozen=True)
@@ -36,13 +63,18 @@ class Measurement:
 
     A row holds slice_index, sma_cm2, smd_hu and smi_cm2_m2 of the measured mask (NaN where there is no muscle or no
     height), and sma and smd both with bone left in and with bone cut out. `bone_removal` says how bone was looked for:
-    "3-D" or "2-D".
+    "3-D" or "2-D". `volume_cm3` is that of the measured slices, None for a scan of one slice, whose depth has no
+    neighbours to tell it. `decisions` are what published cut-offs say of the slice `level`, as `measure.cutoffs.decide`
+    gives them; none without a level.
     """
 
     mask: Bool[np.ndarray, "d h w"]
     rows: list[dict[str, Any]]
     bone_removal: str
     options: Options
+    volume_cm3: float | None
+    level: int | None
+    decisions: list[dict[str, Any]]
 
 
 def measure_slices(
@@ -70,7 +102,15 @@ def measure_slices(
     for name, (area, density) in values.items():
         columns |= {f"sma_{name}_cm2": area, f"smd_{name}_hu": density}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
-    return Measurement(masks[used], rows, bone_removal, options)
+    level = options.level_in(chosen)
+    decisions = [] if level is None else _decisions(rows[level - chosen.start], options)
+    volume_cm3 = float(columns["sma_cm2"].sum() * spacing_mm[0]) / MM_PER_CM if len(muscle) > 1 else None
+    return Measurement(masks[used], rows, bone_removal, options, volume_cm3, level, decisions)
+
+
+def _decisions(row: dict[str, Any], options: Options) -> list[dict[str, Any]]:
+    values = {name: row[name] for name in ("sma_cm2", "smi_cm2_m2", "smd_hu")}
+    return cutoffs.decide(cutoffs.read(), options.sex, **values, bmi=options.bmi)
 
 
 def _without_bone(

@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int16
 
 from mskjax.data import read_image, read_mask
 from mskjax.data.dicom import read_series
-from mskjax.data.orientation import tilt_degrees, to_axial
+from mskjax.data.orientation import require_untilted, tilt_degrees, to_axial
 from mskjax.data.volumes import is_volume
 from mskjax.study import origin, scan_folder
 from mskjax.study.measurement import Measurement, Options, measure_slices
-from mskjax.study.prediction import Predictor, load_predictor, predict_mask, progress
+from mskjax.study.prediction import Predictor, VolumePredictor, load_predictor, predict_mask, progress, thresholded
 
 
 def measure_scan(
@@ -29,15 +29,19 @@ def measure_scan(
     height_m: float | None = None,
     hu_window: str | None = None,
     remove_bone: bool | None = None,
-    predictor: Predictor | None = None,
+    predictor: Predictor | VolumePredictor | None = None,
+    level: int | None = None,
+    sex: str | None = None,
+    weight_kg: float | None = None,
 ) -> Measurement:
     """Measures the scan `image` in the mask that `run` predicts or that is given, and writes the folder `output`.
 
     `slices` is "K" or "A:B" (from A up to but not B), counted from 0 at the feet, and all slices where it is None;
     `label` says which of a given mask's labels; `hu_window` is "A:B" in HU, both included. Bone is cut out of
     predictions and left in given masks unless `remove_bone` says otherwise. `predictor` takes the place of the run's
-    own. Raises `ValueError` or `OSError` where the input does not fit, or a file would be replaced that was given or
-    edited, and then writes nothing.
+    own. Published cut-offs decide on the slice `level`, or on one measured alone, which should be L3, by `sex` ("M" or
+    "F"), height and weight. Raises `ValueError` or `OSError` where the input does not fit, or a file would be replaced
+    that was given or edited, and then writes nothing.
     """
     if (run is None) == (mask is None):
         raise ValueError("give either a run, which predicts the mask, or a finished mask")
@@ -47,17 +51,22 @@ def measure_scan(
         )
     window = None if hu_window is None else parse_window(hu_window)
     labels = None if label is None else tuple([label] if isinstance(label, int | str) else label)
-    options = Options(mask is None if remove_bone is None else remove_bone, window, height_m, labels, slices)
+    cut_out = mask is None if remove_bone is None else remove_bone
+    options = Options(cut_out, window, height_m, labels, slices, level, sex, weight_kg)
     drawn = [mask] if isinstance(mask, str | Path) else mask or []
     scan_folder.check(Path(output), [image, *drawn])
     scan = read_image(image, series)
     image_hu, spacing_mm = to_axial(scan)
     chosen = parse_slices(slices, len(image_hu))
+    options.level_in(chosen)
     if mask is not None:
         muscle = to_axial(read_mask(mask, scan, label))[0] > 0
     else:
         _warn_of_phantoms(str(run))
-        muscle = _predict(predictor or load_predictor(str(run)), image_hu, spacing_mm, chosen)
+        predictor = predictor or load_predictor(str(run), shows_windows=True)
+        if isinstance(predictor, VolumePredictor):
+            require_untilted(scan, "a run that has learned volumes")
+        muscle = _predict(predictor, image_hu, spacing_mm, chosen)
     volumetric = len(image_hu) > 1 and not tilt_degrees(scan)
     measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric)
     sources = [] if is_volume(Path(image)) else read_series(image, series)
@@ -106,8 +115,13 @@ def _warn_of_phantoms(run: str) -> None:
 
 
 def _predict(
-    predictor: Predictor, image_hu: Int16[np.ndarray, "d h w"], spacing_mm: Float[np.ndarray, "3"], chosen: range
+    predictor: Predictor | VolumePredictor,
+    image_hu: Int16[np.ndarray, "d h w"],
+    spacing_mm: Float[np.ndarray, "3"],
+    chosen: range,
 ) -> Bool[np.ndarray, "d h w"]:
+    if isinstance(predictor, VolumePredictor):
+        return thresholded(predictor(image_hu, spacing_mm, chosen))
     muscle = np.zeros(image_hu.shape, bool)
     for k in progress(chosen, "slice"):
         muscle[k] = predict_mask(predictor, image_hu[k], spacing_mm[1:])

@@ -1,7 +1,8 @@
 """The folder of a measured scan.
 
     measurements.csv   slice_index, sma_cm2, smd_hu, smi_cm2_m2: one row a slice
-    measurements.json  the same with the file's own slice numbers, area with bone and without, volume and settings
+    decisions.csv      what each set of published cut-offs says of the slice that was named as L3: one row a measure
+    measurements.json  all of it with the file's own slice numbers, area with bone and without, volume and settings
     mask.nii.gz        the measured mask on the scan's own grid
     mask.dcm           the same as DICOM SEG, where the scan is DICOM
     overlay.png        the measured slices with their outlines
@@ -13,7 +14,7 @@ header but its geometry goes into these files, except into mask.dcm, which belon
 import csv
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,16 @@ from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_a
 from mskjax.data.writing import write_mask, write_seg
 from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 from mskjax.measure import bone
-from mskjax.study import origin
+from mskjax.study import decisions, origin
 from mskjax.study.measurement import Measurement
 from mskjax.study.overlays import columns_for, draw_slice, montage, with_legend
 
 COLUMNS: tuple[str, ...] = ("slice_index", "sma_cm2", "smd_hu", "smi_cm2_m2")
-FIGURES = ("measurements.csv", "measurements.json")
+FIGURES = ("measurements.csv", "decisions.csv", "measurements.json")
 MASKS = ("mask.nii.gz", "mask.dcm")
 OUTPUTS = (*FIGURES, *MASKS, "overlay.png")
 MAX_TILES = 64
 MONTAGE_PX = 2400
-MM3_PER_CM3 = 1000
-MM2_PER_CM2 = 100
 
 
 def check(output: Path, inputs: Sequence[str | Path]) -> None:
@@ -101,10 +100,15 @@ def _make(
     with atomic_path(output / "overlay.png") as written:
         overlay(scan, measurement).save(written, compress_level=3)
     write_json(output / "measurements.json", _description(scan, measurement, run, output))
-    with atomic_path(output / "measurements.csv") as written, written.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    _write_csv(output / "decisions.csv", decisions.COLUMNS, map(decisions.as_csv, decisions.rows(measurement)))
+    _write_csv(output / "measurements.csv", COLUMNS, (_finite(row, missing="") for row in measurement.rows))
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    with atomic_path(path) as written, written.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_finite(row, missing="") for row in measurement.rows)
+        writer.writerows(rows)
 
 
 def overlay(scan: sitk.Image, measurement: Measurement) -> Image.Image:
@@ -144,12 +148,13 @@ def table(measurement: Measurement) -> str:
     )
     if options.hu_window:
         lines.append("only pixels of {:g} to {:g} HU are measured".format(*options.hu_window))
-    return "\n".join(lines)
+    if measurement.volume_cm3 is not None and len(measurement.rows) > 1:
+        lines.append(f"volume of these {len(measurement.rows)} slices: {measurement.volume_cm3:.1f} cm3")
+    return "\n".join([*lines, *decisions.table(measurement)])
 
 
 def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | None, output: Path) -> dict[str, Any]:
     options, (depth_mm, row_mm, column_mm) = measurement.options, to_axial(scan)[1].tolist()
-    volume_cm3 = sum(row["sma_cm2"] for row in measurement.rows) * MM2_PER_CM2 * depth_mm / MM3_PER_CM3
     return {
         "mskjax": mskjax.__version__,
         "mask": "given" if run is None else "predicted",
@@ -165,12 +170,12 @@ def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | N
         "height_m": options.height_m,
         "spacing_mm": {"slice": depth_mm, "row": row_mm, "column": column_mm},
         "tilt_degrees": tilt_degrees(scan),
-        # One slice has no neighbours whose distance would be its depth.
-        "volume_cm3": volume_cm3 if len(measurement.mask) > 1 else None,
+        "volume_cm3": measurement.volume_cm3,
         "slices": [
             {"source_index": source_index(scan, row["slice_index"]), **_finite(row, missing=None)}
             for row in measurement.rows
         ],
+        "decisions": decisions.described(measurement),
         # By which an edited mask is told from one that may be replaced.
         "files_sha256": {name: sha256(output / name) for name in MASKS if (output / name).exists()},
     }

@@ -4,7 +4,7 @@ A scan goes the way of those that were learned from: it is resampled to the run'
 to the axes of RAS, seen in windows that overlap, and what is predicted goes the same way back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class VolumePredictor:
 
     `forward` takes the variables and windows of HU [b, i, j, k], and gives the probability of muscle in each voxel.
     `spacing_mm` is that of the voxels along i, j and k, `overlap` the share of its side that a window has in common
-    with the next.
+    with the next. `progress` goes through a range of windows and may show how far it is.
     """
 
     forward: Callable[..., jax.Array]
@@ -36,6 +36,7 @@ class VolumePredictor:
     spacing_mm: tuple[float, float, float]
     overlap: float = 0.5
     batch_size: int = 1
+    progress: Callable[[range], Iterable[int]] = iter
 
     def __call__(
         self, image_hu: Int16[np.ndarray, "d h w"], spacing_mm: Float[np.ndarray, "3"], chosen: range
@@ -55,12 +56,21 @@ class VolumePredictor:
         grid = lay((depth, rows, columns), spacing_mm, self.spacing_mm[::-1])
         volume_hu, box = on_grid(image_hu, grid)
         probability = np.zeros(image_hu.shape, np.float32)
+        probability[chosen.start : chosen.stop] = self.of_volume(volume_hu, grid, box, chosen)
+        return probability
+
+    def of_volume(
+        self, volume_hu: Integer[np.ndarray, "i j k"], grid: VolumeGrid, box: Box, chosen: range
+    ) -> Float32[np.ndarray, "n h w"]:
+        """The probability of muscle in consecutive slices of a scan of which `volume_hu` is the part `box` on `grid`.
+
+        Grid and box are along the axes of the axial view, the volume along those of RAS (`volume_folder.on_grid`).
+        """
+        values = np.zeros(grid.new_shape, np.float32)
         needed = needed_planes(grid, box, chosen)
         if needed is not None:
-            values = np.zeros(grid.new_shape, np.float32)
             values[box] = ras_to_axial(self.on_grid(volume_hu, needed))
-            probability[chosen.start : chosen.stop] = restore(values, grid, chosen)
-        return probability
+        return restore(values, grid, chosen)
 
     def on_grid(
         self, image_hu: Integer[np.ndarray, "i j k"], needed: slice | None = None
@@ -77,6 +87,7 @@ class VolumePredictor:
             self.batch_size,
             padding=AIR_HU,
             needed=slice(None) if needed is None else needed,
+            progress=self.progress,
         )[..., 0]
 
     def _windows(self, image_hu: Integer[np.ndarray, "b s s s"]) -> Float[Array, "b s s s 1"]:
@@ -90,7 +101,9 @@ def needed_planes(grid: VolumeGrid, box: Box, chosen: range) -> slice | None:
     return slice(first - box[0].start, stop - box[0].start) if first < stop else None
 
 
-def load_volume_run(run: str | Path, batch_size: int = 1) -> VolumePredictor:
+def load_volume_run(
+    run: str | Path, batch_size: int = 1, progress: Callable[[range], Iterable[int]] = iter
+) -> VolumePredictor:
     """The predictor of a run that has learned volumes, with the weights of its lowest validation loss.
 
     Raises as `mskjax.training.load_run` does, and `ValueError` for a run that has learned slices.
@@ -99,4 +112,4 @@ def load_volume_run(run: str | Path, batch_size: int = 1) -> VolumePredictor:
         raise ValueError(f"{run} is no run that has learned volumes; name one of volume_segmentation")
     config, forward, variables = trained(run)
     i, j, k = map(float, config["spacing_mm"])
-    return VolumePredictor(forward, variables, config["image_size"], (i, j, k), config["overlap"], batch_size)
+    return VolumePredictor(forward, variables, config["image_size"], (i, j, k), config["overlap"], batch_size, progress)

@@ -6,7 +6,7 @@ averaged. The windows of a batch are cut and their results added on the host, wh
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jax import Array
@@ -24,13 +24,15 @@ def predict(
     batch_size: int = 1,
     padding: int | float = 0,
     needed: slice = slice(None),
+    progress: Callable[[range], Iterable[int]] = iter,
 ) -> Float32[np.ndarray, "i j k c"]:
     """The mean of what `forward` says of each voxel in the windows [b, side, side, side] that hold it.
 
     A volume that is smaller than a window is surrounded by `padding`, which is cut off again; the last batch is filled
     up with its last window. `overlap` is the share of a window's side that it has in common with the next. Only the
     windows that touch the planes `needed` of the last axis are computed; there the result is that of all windows,
-    wherever a window's answer does not hang on the others of its batch, and 0 elsewhere.
+    wherever a window's answer does not hang on the others of its batch, and 0 elsewhere. `progress` goes through the
+    range of batches and may show how far it is.
     Raises `ValueError` for an overlap outside [0, 1), and where no plane is needed.
     """
     if not 0 <= overlap < 1:
@@ -43,9 +45,10 @@ def predict(
         for place in windows(padded.shape, side, overlap)
         if place[2].start < planes.stop and planes.start < place[2].stop
     ]
+    starts = progress(range(0, len(places), batch_size))
     total: np.ndarray | None = None
     count = np.zeros((*padded.shape, 1), np.float32)
-    for place, values in _predicted(forward, padded, places, side, batch_size):
+    for place, values in _predicted(forward, padded, places, starts, batch_size):
         if total is None:
             total = np.zeros((*padded.shape, values.shape[-1]), np.float32)
         total[place] += values
@@ -71,11 +74,15 @@ def windows(shape: Sequence[int], side: int, overlap: float) -> list[tuple[slice
 
 
 def _predicted(
-    forward: Forward, volume: np.ndarray, places: Sequence[tuple[slice, ...]], side: int, batch_size: int
+    forward: Forward,
+    volume: np.ndarray,
+    places: Sequence[tuple[slice, ...]],
+    starts: Iterable[int],
+    batch_size: int,
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """Each place and what is predicted there, float32."""
     waiting: deque[tuple[Sequence[tuple[slice, ...]], Array]] = deque()
-    for start in range(0, len(places), batch_size):
+    for start in starts:
         chosen = places[start : start + batch_size]
         cut = np.stack([volume[place] for place in (*chosen, *[chosen[-1]] * (batch_size - len(chosen)))])
         waiting.append((chosen, forward(cut)))

@@ -115,3 +115,15 @@ def test_what_is_needed_of_a_volume_smaller_than_a_window():
 def test_no_plane_is_no_question():
     with pytest.raises(ValueError, match="planes 5 to 5 of a volume of 8 planes are none"):
         predict(twice, random(8, 8, 8), 8, needed=slice(5, 5))
+
+
+def test_how_far_it_is_can_be_shown():
+    shown = []
+
+    def progress(starts):
+        for start in starts:
+            shown.append(start)
+            yield start
+
+    predict(twice, random(8, 8, 24), 8, batch_size=2, progress=progress)
+    assert shown == [0, 2, 4]
