@@ -20,10 +20,12 @@ from mskjax.data import pseudonyms
 from mskjax.data.dicom import read_series
 from mskjax.data.masks import read_mask
 from mskjax.data.orientation import source_index, to_axial
+from mskjax.data.pair_loop import Finished
 from mskjax.data.pairs import BITMAPS, Pair
 from mskjax.data.pictures import read_outline, read_slice
 from mskjax.data.reading import read_image
 from mskjax.data.slice_choice import choose
+from mskjax.data.splits import digest
 from mskjax.data.volumes import is_volume
 from mskjax.files import atomic_path
 
@@ -49,10 +51,18 @@ class Case:
     source_index: list[int]
     about: dict[str, str]
 
+    @property
+    def digests(self) -> dict[str, list[str]]:
+        """Those that tell twins: "slice", one for each."""
+        return {"slice": [digest(image_hu) for image_hu in self.image_hu]}
 
-def fingerprint(pair: Pair, key: bytes) -> str:
-    """A keyed hash of a pair's files, by path, size and time, and of what is asked of them; `OSError` without them."""
-    asked = (pair.slices, "\0".join(pair.label or ()), pair.series or "", pair.level_label or "", _EDITION)
+
+def fingerprint(pair: Pair, key: bytes, *more: str) -> str:
+    """A keyed hash of a pair's files, by path, size and time, and of what is asked of them; `OSError` without them.
+
+    `more` is what is asked beyond what the pair says.
+    """
+    asked = (pair.slices, "\0".join(pair.label or ()), pair.series or "", pair.level_label or "", _EDITION, *more)
     files = [path for path in (pair.image, pair.mask, pair.mask_plain, pair.level_mask) if path is not None]
     states = [f"{path.resolve()}:{list(_states(path))}" for path in files]
     return pseudonyms.pseudonym(key, "prepared", *asked, *states)
@@ -73,6 +83,18 @@ def _states(path: Path) -> Iterator[tuple[str, int, int]]:
         yield file.name, state.st_size, state.st_mtime_ns
 
 
+def finish(pair: Pair, key: bytes, folder: Path) -> Finished[Case]:
+    """The case of a pair, read now or kept in `folder`; raises as `check` and `read`."""
+    check(pair)
+    print_ = fingerprint(pair, key)
+    path = folder / f"{print_}.npz"
+    if case := kept(path):
+        return Finished(case, print_, True)
+    case = read(pair, key)
+    keep(case, path)
+    return Finished(case, print_, False)
+
+
 def check(pair: Pair) -> None:
     """Raises `ValueError` where nothing could be learned from a pair, which has neither a mask nor a label."""
     if pair.mask is None and "sarcopenia" not in pair.about:
@@ -84,6 +106,18 @@ def check(pair: Pair) -> None:
 def read(pair: Pair, key: bytes) -> Case:
     """The case of a pair; `ValueError` or `OSError` says in one sentence why there is none."""
     return _read_bitmap(pair, key) if pair.is_bitmap else _read_scan(pair, key)
+
+
+def read_scan(pair: Pair) -> sitk.Image:
+    """The image of a pair, kept for the next pair of the same one."""
+    return _read_image(pair.image, pair.series, tuple(_states(pair.image)))
+
+
+def read_scan_mask(pair: Pair, image: sitk.Image) -> sitk.Image:
+    """The mask of a pair that has one, on the grid of its image."""
+    assert pair.mask is not None
+    path = pair.mask if pair.mask_plain is None else [pair.mask_plain, pair.mask]
+    return read_mask(path, image, pair.label)
 
 
 def _read_bitmap(pair: Pair, key: bytes) -> Case:
@@ -105,14 +139,14 @@ def _read_bitmap(pair: Pair, key: bytes) -> Case:
         spacing_mm=np.ones(2),
         slice_index=[0],
         source_index=[0],
-        about=_about(pair, key),
+        about=about(pair, key),
     )
 
 
 def _read_scan(pair: Pair, key: bytes) -> Case:
-    image = _read_image(pair.image, pair.series, tuple(_states(pair.image)))
+    image = read_scan(pair)
     image_hu, spacing_mm = to_axial(image)
-    mask = np.zeros(image_hu.shape, np.uint8) if pair.mask is None else to_axial(_mask(pair, image))[0]
+    mask = np.zeros(image_hu.shape, np.uint8) if pair.mask is None else to_axial(read_scan_mask(pair, image))[0]
     chosen = choose(pair, image, mask)
     return Case(
         image_hu=np.ascontiguousarray(image_hu[chosen]),
@@ -120,7 +154,7 @@ def _read_scan(pair: Pair, key: bytes) -> Case:
         spacing_mm=spacing_mm[1:],
         slice_index=chosen,
         source_index=[source_index(image, k) for k in chosen],
-        about=_about(pair, key),
+        about=about(pair, key),
     )
 
 
@@ -131,13 +165,7 @@ def _read_image(path: Path, series: str | None, states: tuple[tuple[str, int, in
     return read_image(path, series)
 
 
-def _mask(pair: Pair, image: sitk.Image) -> sitk.Image:
-    assert pair.mask is not None
-    path = pair.mask if pair.mask_plain is None else [pair.mask_plain, pair.mask]
-    return read_mask(path, image, pair.label)
-
-
-def _about(pair: Pair, key: bytes) -> dict[str, str]:
+def about(pair: Pair, key: bytes) -> dict[str, str]:
     """Hashes for who and which, and what the header tells of the patient; a file without one is its own patient."""
     path = str(pair.image.resolve())
     if pair.is_bitmap or is_volume(pair.image):

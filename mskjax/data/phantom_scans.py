@@ -14,6 +14,7 @@ one class alone.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,26 +40,42 @@ def write_scans(folder: str | Path, count: int, size: int = 256, seed: int = 0) 
     Files that the same arguments and edition of the phantoms once wrote are left as they are.
     """
     folder = Path(folder)
-    table, receipt = folder / "cases.csv", folder / "phantoms.json"
     arguments = {"count": count, "size": size, "seed": seed, "edition": _EDITION}
-    if receipt.is_file() and read_json(receipt) == arguments:
-        return table
+    if is_drawn(folder, arguments):
+        return folder / "cases.csv"
     logging.info("drawing %d phantom patients", count)
     remove(folder)
     patients = phantom.slices(count, size, seed)
-    ids = [f"phantom_{i:04d}" for i in range(count)]
-    for i, case_id in enumerate(ids):
-        spacing_mm = np.array([1.0, *patients.spacing_mm[i]])
-        _write(folder / "images" / f"{case_id}.nii.gz", patients.image_hu[i][None], spacing_mm)
-        _write(folder / "masks" / f"{case_id}.nii.gz", patients.mask[i][None], spacing_mm)
+    rows = []
+    for i in range(count):
+        case_id, spacing_mm = f"phantom_{i:04d}", np.array([1.0, *patients.spacing_mm[i]])
+        files = {"image": f"images/{case_id}.nii.gz", "mask": f"masks/{case_id}.nii.gz"}
+        write_array(folder / files["image"], patients.image_hu[i][None], spacing_mm)
+        write_array(folder / files["mask"], patients.mask[i][None], spacing_mm)
+        about = {name: getattr(patients, name)[i] for name in ("sex", "age_years", "height_m", "weight_kg")}
+        sarcopenia = int(is_sarcopenic(patients.area_cm2[i], str(about["sex"])))
+        rows.append({"case_id": case_id, "patient_id": case_id, **files, **about, "sarcopenia": sarcopenia})
     _write_volume(folder, count, seed)
-    about = {name: getattr(patients, name) for name in ("sex", "age_years", "height_m", "weight_kg")}
-    cuts_cm2 = np.array([_SARCOPENIC_BELOW_CM2[sex] for sex in patients.sex])
-    about["sarcopenia"] = (patients.area_cm2 < cuts_cm2).astype(int)
-    files = {column: [f"{column}s/{case_id}.nii.gz" for case_id in ids] for column in ("image", "mask")}
+    return write_cases(folder, rows, arguments)
+
+
+def is_drawn(folder: Path, arguments: dict[str, Any]) -> bool:
+    """Whether phantoms of these arguments lie in `folder`, all of them."""
+    receipt = folder / "phantoms.json"
+    return receipt.is_file() and read_json(receipt) == arguments
+
+
+def is_sarcopenic(area_cm2: float, sex: str) -> bool:
+    """Whether a phantom of this muscle area at L3 counts as sarcopenic."""
+    return bool(area_cm2 < _SARCOPENIC_BELOW_CM2[sex])
+
+
+def write_cases(folder: Path, rows: list[dict[str, Any]], arguments: dict[str, Any]) -> Path:
+    """Writes the table of cases and, last, that all phantoms of these arguments are drawn; the path of the table."""
+    table = folder / "cases.csv"
     with atomic_path(table) as written:
-        pd.DataFrame({"case_id": ids, "patient_id": ids, **files, **about}).to_csv(written, index=False)
-    write_json(receipt, arguments)
+        pd.DataFrame(rows).to_csv(written, index=False)
+    write_json(folder / "phantoms.json", arguments)
     return table
 
 
@@ -96,18 +113,18 @@ def _draw(folder: Path, case_id: str, group: int, drawn_of: dict[str, int]) -> l
     for number, mask in zip(numbers, phantom.observers(patient, numbers, seed, first=index)[:, 0], strict=True):
         reader = f"reader_{number:02d}"
         file = f"readers/{reader}/{case_id}.nii.gz"
-        _write(folder / file, mask[None], spacing_mm)
+        write_array(folder / file, mask[None], spacing_mm)
         rows.append({"case": case_id, "reader": reader, "file": file, "image": f"images/{case_id}.nii.gz"})
     return rows
 
 
 def _write_volume(folder: Path, index: int, seed: int) -> None:
     patient = phantom.volumes(1, seed=seed, first=index)
-    _write(folder / "scan.nii.gz", patient.image_hu[0], patient.spacing_mm[0])
-    _write(folder / "scan_mask.nii.gz", patient.mask[0], patient.spacing_mm[0])
+    write_array(folder / "scan.nii.gz", patient.image_hu[0], patient.spacing_mm[0])
+    write_array(folder / "scan_mask.nii.gz", patient.mask[0], patient.spacing_mm[0])
 
 
-def _write(path: Path, array: Integer[np.ndarray, "d h w"], spacing_mm: Float64[np.ndarray, "3"]) -> None:
+def write_array(path: Path, array: Integer[np.ndarray, "d h w"], spacing_mm: Float64[np.ndarray, "3"]) -> None:
     """Writes an array of `mskjax.data`'s orientation, which is ITK's own with the identity as direction."""
     image = sitk.GetImageFromArray(array)
     image.SetSpacing([float(size) for size in spacing_mm[::-1]])

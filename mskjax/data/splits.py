@@ -44,18 +44,23 @@ def assign(
     return [split or of_patient[patient] for patient, split in zip(patients, given, strict=True)]
 
 
-def refuse_twins(images_hu: Sequence[np.ndarray], table: pd.DataFrame) -> None:
-    """Raises `ValueError` where one slice, by its HU, lies in two splits under two patient ids.
+def digest(image_hu: np.ndarray) -> str:
+    """What tells one slice or scan from others: the SHA-256 of its shape and HU."""
+    return sha256(repr(image_hu.shape).encode() + image_hu.tobytes()).hexdigest()
 
-    `table` has a row of cases.csv for each image. One patient in several splits is the user's choice.
+
+def refuse_twins(digests: Sequence[str], table: pd.DataFrame, what: str = "slice") -> None:
+    """Raises `ValueError` where one slice or scan, by its digest, lies in two splits under two patient ids.
+
+    `table` has a row of cases.csv for each of the digests. One patient in several splits is the user's choice.
     """
-    seen: dict[bytes, list[tuple[str, str, str]]] = {}
+    seen: dict[str, list[tuple[str, str, str]]] = {}
     rows = zip(*(table[name].astype(str) for name in ("case_id", "patient_id", "split")), strict=True)
-    for image_hu, (case_id, patient, split) in zip(images_hu, rows, strict=True):
-        alike = seen.setdefault(sha256(repr(image_hu.shape).encode() + image_hu.tobytes()).digest(), [])
+    for own, (case_id, patient, split) in zip(digests, rows, strict=True):
+        alike = seen.setdefault(own, [])
         if others := [f"{one} ({where})" for one, whose, where in alike if whose != patient and where != split]:
             raise ValueError(
-                f"cases {others[0]} and {case_id} ({split}) are one slice in two splits under two patient ids; "
+                f"cases {others[0]} and {case_id} ({split}) are one {what} in two splits under two patient ids; "
                 "leave one out, or give both the same patient_id in a CSV (--cases)"
             )
         alike.append((case_id, patient, split))

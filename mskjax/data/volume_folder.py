@@ -187,6 +187,7 @@ def write_volumes(
     """
     if table["case_id"].tolist() != cases["case_id"].tolist():
         raise ValueError(f"{path}: the case ids of volumes.csv and cases.csv differ")
+    table = table.astype({"through": "Int64"})
     with atomic_path(path / "volumes.csv") as written:
         table.to_csv(written, index=False, columns=list(volumes_csv.COLUMNS), lineterminator="\n", encoding="utf-8")
     if slices is not None:

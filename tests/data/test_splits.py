@@ -76,17 +76,18 @@ def cases_table(*rows: tuple[str, str, str]) -> pd.DataFrame:
 
 def test_a_slice_in_two_splits_under_two_patients_is_refused():
     image_hu = np.arange(12, dtype=np.int16).reshape(3, 4)
+    own, others = splits.digest(image_hu), [splits.digest(image_hu + 1), splits.digest(image_hu.reshape(4, 3))]
     two = cases_table(("A", "p1", "train"), ("B", "p2", "test"))
     with pytest.raises(ValueError, match=r"^cases A \(train\) and B \(test\) are one slice in two splits under two"):
-        splits.refuse_twins([image_hu, image_hu.copy()], two)
+        splits.refuse_twins([own, splits.digest(image_hu.copy())], two)
     with pytest.raises(ValueError, match=r"^cases B \(train\) and C \(test\)"):
-        splits.refuse_twins(
-            [image_hu] * 3, cases_table(("A", "p1", "train"), ("B", "p2", "train"), ("C", "p1", "test"))
-        )
-    splits.refuse_twins([image_hu, image_hu + np.int16(1)], two)
-    splits.refuse_twins([image_hu, image_hu.reshape(4, 3)], two)
-    splits.refuse_twins([image_hu, image_hu], cases_table(("A", "p1", "train"), ("B", "p1", "test")))
-    splits.refuse_twins([image_hu, image_hu], cases_table(("A", "p1", "test"), ("B", "p2", "test")))
+        splits.refuse_twins([own] * 3, cases_table(("A", "p1", "train"), ("B", "p2", "train"), ("C", "p1", "test")))
+    for other in others:
+        splits.refuse_twins([own, other], two)
+    with pytest.raises(ValueError, match="are one scan in two splits"):
+        splits.refuse_twins([own, own], two, "scan")
+    splits.refuse_twins([own, own], cases_table(("A", "p1", "train"), ("B", "p1", "test")))
+    splits.refuse_twins([own, own], cases_table(("A", "p1", "test"), ("B", "p2", "test")))
 
 
 def test_patients_in_several_splits_are_counted(caplog):
