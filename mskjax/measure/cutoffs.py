@@ -71,7 +71,8 @@ def body_mass_index(weight_kg: Number, height_m: Number) -> float:
     low, high = PLAUSIBLE_WEIGHT_KG
     if not low <= weight_kg <= high:
         raise ValueError(f"a weight of {weight_kg:g} kg is not a person's; give it in kilograms, as in 70")
-    bmi = float(muscle_index_cm2_m2(weight_kg, height_m))  # which refuses heights that are no person's
+    # Which refuses heights that are no person's. Rounded, as 81 kg at 1.8 m would else be a little below 25.
+    bmi = round(float(muscle_index_cm2_m2(weight_kg, height_m)), 6)
     if not PLAUSIBLE_BMI[0] <= bmi <= PLAUSIBLE_BMI[1]:
         raise ValueError(
             f"{weight_kg:g} kg at {height_m:g} m are a BMI of {bmi:.1f}, which is not a person's; give the weight in "

@@ -70,5 +70,5 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['set']:15} {measure:11} {value:>8} {cutoff:>8} {margin:>8}   {said}"
 
 
-def _number(value: float | None) -> str:
+def _number(value: int | float | None) -> str:
     return "-" if value is None else f"{value:.2f}"

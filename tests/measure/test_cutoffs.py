@@ -118,7 +118,9 @@ def test_another_sex_is_refused():
 
 
 def test_body_mass_index():
-    assert body_mass_index(81, 1.8) == pytest.approx(25)
+    assert body_mass_index(70, 1.72) == pytest.approx(70 / 1.72**2)
+    assert body_mass_index(81, 1.8) == 25, "and not a rounding error below, where other cut-offs are"
+    assert body_mass_index(80.999, 1.8) < 25
     for weight_kg, height_m, sentence in (
         (70_000, 1.8, "70000 kg is not a person's; give it in kilograms"),
         (float("nan"), 1.8, "nan kg is not a person's"),
