@@ -16,12 +16,13 @@ from jaxtyping import Bool, Float32, Int16
 from mskjax.data import batches
 from mskjax.data.dataset import Dataset, Slices
 from mskjax.files import atomic_path, read_json
+from mskjax.study import score_files
 from mskjax.study.evaluation_folder import write_table
 from mskjax.study.prediction import THRESHOLD
 from mskjax.study.summary import EDITION, score
 from mskjax.types import Variables
 
-SCORES, PREDICTIONS = "scores.csv", "predictions.npz"
+SCORES, PREDICTIONS = score_files.SCORES, "predictions.npz"
 SCORED = ("case_id", "dice", "rms_dta_cm", "sma_cm2", "smd_hu", "reference_sma_cm2", "reference_smd_hu")
 
 
@@ -44,8 +45,7 @@ class MaskJudge:
     def masks(self, variables: Variables) -> list[Bool[np.ndarray, "_ _"]]:
         """The mask of every slice on its own grid."""
         probability = self._probability(variables)
-        if not np.isfinite(probability).all():
-            raise ValueError("the chosen weights predict values that are no numbers; train with a lower learning rate")
+        score_files.require_numbers(probability)
         grids = zip(self.slices.shape, self.slices.spacing_mm, strict=True)
         return [
             batches.unfit(square, shape, spacing_mm) > THRESHOLD
@@ -99,11 +99,7 @@ def read_scores(folder: Path, dataset: Dataset) -> pd.DataFrame:
     if edition != EDITION:
         slices, masks = dataset.slices.select(dataset.rows("test")), read_masks(folder / PREDICTIONS)
         return score_masks(slices, [masks[str(case_id)] for case_id in slices.case_id])
-    table = pd.read_csv(folder / SCORES, dtype=str, keep_default_na=False)
-    if list(table.columns) != list(SCORED) or len(table) != len(dataset.rows("test")):
-        raise ValueError(f"{folder / SCORES} is not whole; delete {folder} and train the cell again")
-    # Of text by Python: pandas' own reading of numbers may be one bit off.
-    return table.assign(**{name: [float(word or "nan") for word in table[name]] for name in SCORED[1:]})
+    return score_files.read(folder, SCORED, SCORED[1:], len(dataset.rows("test")))
 
 
 def score_masks(slices: Slices, masks: list[Bool[np.ndarray, "_ _"]]) -> pd.DataFrame:

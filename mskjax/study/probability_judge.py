@@ -15,10 +15,11 @@ from jaxtyping import Float32, Int16
 
 from mskjax.data import batches
 from mskjax.data.dataset import Dataset
+from mskjax.study import score_files
 from mskjax.study.evaluation_folder import write_table
 from mskjax.types import Variables
 
-SCORES = "scores.csv"
+SCORES = score_files.SCORES
 SCORED = ("case_id", "split", "label", "probability")
 # To be raised when the scores of the same weights change.
 EDITION = 2
@@ -41,8 +42,7 @@ class ProbabilityJudge:
         names = [(case_id, split) for split, case_ids in of_split.items() for case_id in case_ids]
         rows = np.array([self.row[case_id] for case_id, _ in names])
         probability = self.probability(variables, rows)
-        if not np.isfinite(probability).all():
-            raise ValueError("the chosen weights predict values that are no numbers; train with a lower learning rate")
+        score_files.require_numbers(probability)
         told = [
             (case_id, split, self.label[row], value)
             for (case_id, split), row, value in zip(names, rows, probability.astype(float), strict=True)
@@ -72,9 +72,4 @@ def probability_judge(dataset: Dataset, task: Any, image_size: int, batch_size: 
 
 def read_probabilities(folder: Path) -> pd.DataFrame:
     """The scores of a finished cell, in the columns `SCORED`; `ValueError` where the file is not whole."""
-    path = folder / SCORES
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != list(SCORED) or not len(table):
-        raise ValueError(f"{path} is not whole; delete {folder} and train the cell again")
-    # Of text by Python: pandas' own reading of numbers may be one bit off.
-    return table.assign(label=[*map(int, table["label"])], probability=[*map(float, table["probability"])])
+    return score_files.read(folder, SCORED, ("label", "probability")).astype({"label": int})

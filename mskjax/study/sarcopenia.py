@@ -136,11 +136,7 @@ def check(study: Mapping[str, Any], dataset: Dataset) -> None:
             f"{study['dataset']} holds {dataset.values} values and config.task.values is {study['task']['values']!r}; "
             f"set --config.task.values={dataset.values}"
         )
-    if not dataset.cases["sarcopenia"].notna().to_numpy().any():
-        raise ValueError(
-            f"none of the {len(dataset.cases)} cases of {study['dataset']} has a label; give a column sarcopenia of 0 "
-            "and 1 in the --cases of launch.prepare"
-        )
+    shuffles.check_labels(study["dataset"], dataset.cases)
     cohort.check_twins(dataset)
 
 
@@ -169,12 +165,11 @@ def factors(study: Mapping[str, Any]) -> list[tuple[int, str]]:
 
 def _drawn(labelled: Labelled, parts: Mapping[str, Sequence[str]]) -> dict[str, tuple[Any, ...]]:
     """What a shuffle gives its cells: the cases of each part, and how many of those that train are of each class."""
-    cases = {part: tuple(case for who in parts[part] for case in labelled.cases[who]) for part in shuffles.PARTS}
     counts = (
         sum(len(labelled.cases[who]) for who in parts["train"] if labelled.label[who] == label)
         for label in shuffles.CLASSES
     )
-    return {**{f"{part}_cases": own for part, own in cases.items()}, "train_counts": tuple(counts)}
+    return {**shuffles.cases_of(labelled, parts), "train_counts": tuple(counts)}
 
 
 def _task(study: Mapping[str, Any], network: str, policy: str, train_counts: Sequence[int]) -> dict[str, Any]:

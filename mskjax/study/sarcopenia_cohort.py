@@ -1,4 +1,4 @@
-"""What must be said of a study's patients: how many of each class and sex take part in classification, and who not."""
+"""What must be said of a study's patients: how many of each class and sex take part, and who not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def notes(cases: pd.DataFrame, config: Config) -> list[str]:
     said = [f"Of {who}, in each shuffle {parts}.", _by_sex(labelled, drawn, study), *_unlabelled(cases, labelled)]
     most = max(map(len, labelled.cases.values()))
     if most > 1:
-        said.append(f"Patients have 1 to {most} labelled slices, which stay together; every slice counts as a case.")
+        said.append(f"Patients have 1 to {most} labelled cases, which stay together; every one of them counts.")
     return said
 
 
@@ -49,13 +49,13 @@ def _by_sex(labelled: Labelled, drawn: Sequence[Mapping[str, Sequence[str]]], st
 
 
 def _unlabelled(cases: pd.DataFrame, labelled: Labelled) -> list[str]:
-    """How many cases have no label, and how many of these are further slices of patients who take part."""
+    """How many cases have no label, and how many of these are of patients who take part."""
     if not labelled.unlabelled:
         return []
     left_out = cases["case_id"].astype(str).isin(labelled.unlabelled)
     others = int(cases.loc[left_out, "patient_id"].astype(str).isin(labelled.cases).sum())
     takes = "takes" if len(labelled.unlabelled) == 1 else "take"
-    further = f", {others} of them further slices of patients who do" if others else ""
+    further = f", {others} of them further cases of patients who do" if others else ""
     return [f"{counted(len(labelled.unlabelled), 'case')} without a label {takes} no part{further}."]
 
 

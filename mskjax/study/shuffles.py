@@ -15,6 +15,7 @@ from mskjax.data.splits import apportion, counted
 
 PARTS = ("train", "validation", "test")
 CLASSES = {0: "not sarcopenic", 1: "sarcopenic"}
+Fractions = Sequence[float]  # of the patients of a class, those that validate and those that test
 SEXES = ("M", "F", "")  # "" is not known
 _SHUFFLE = 6  # leads the entropy, as of the other random numbers of a study, so that no two purposes share a stream
 
@@ -68,40 +69,57 @@ def gather(cases: pd.DataFrame) -> Labelled:
     return Labelled(of_patient, label, sexes, tuple(map(str, cases["case_id"][~known])))
 
 
+def check_labels(path: str, cases: pd.DataFrame) -> None:
+    """Raises `ValueError` where no case of the dataset at `path` has a label."""
+    if not cases["sarcopenia"].notna().to_numpy().any():
+        raise ValueError(
+            f"none of the {len(cases)} cases of {path} has a label; give a column sarcopenia of 0 and 1 in the --cases "
+            "of launch.prepare"
+        )
+
+
 def every(labelled: Labelled, study: Mapping[str, Any]) -> list[dict[str, list[str]]]:
-    """The patients of each part of every shuffle of a study's config, as `shuffle` draws them."""
-    fractions, by_sex = (study["validation_fraction"], study["test_fraction"]), study["stratify"] == "label_and_sex"
+    """The patients of each part of every shuffle of a study's config, as `shuffle` draws them.
+
+    The config has validation_fraction and test_fraction for all, or validation_fractions and test_fractions with one
+    for each of `CLASSES`.
+    """
+    by_sex = study["stratify"] == "label_and_sex"
+    if "validation_fractions" in study:
+        fractions = list(zip(study["validation_fractions"], study["test_fractions"], strict=True))
+    else:
+        fractions = [(study["validation_fraction"], study["test_fraction"])] * len(CLASSES)
     return [shuffle(labelled, fractions, number, study["seed"], by_sex) for number in range(study["shuffles"])]
 
 
-def sizes(count: int, fractions: Sequence[float]) -> tuple[int, int, int]:
+def sizes(count: int, fractions: Fractions) -> tuple[int, int, int]:
     """How many of `count` patients of a class train, validate and test, by the fractions that validate and test.
 
     Fractions are rounded to whole patients: of 61 and 18 patients, 12/79 and 13/79 are 9 and 3, 10 and 3, as in study
-    B.
+    B's classification.
     """
     validation, test = (round(count * fraction) for fraction in fractions)
     return count - validation - test, validation, test
 
 
 def shuffle(
-    labelled: Labelled, fractions: Sequence[float], number: int, seed: int, by_sex: bool = False
+    labelled: Labelled, fractions: Sequence[Fractions], number: int, seed: int, by_sex: bool = False
 ) -> dict[str, list[str]]:
-    """The patients of each of `PARTS` in shuffle `number`.
+    """The patients of each of `PARTS` in shuffle `number`; `fractions` has an entry for each of `CLASSES`.
 
     `by_sex` shares out the patients of each class to the parts by their sex too, unknown being one of its own, as
     `apportion` does; how many of a class a part has stays the same. Raises `ValueError` where a part would be without a
     patient of a class.
     """
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for label, called in CLASSES.items():
+    for (label, called), own_fractions in zip(CLASSES.items(), fractions, strict=True):
         patients = labelled.of_class(label)
-        shares = sizes(len(patients), fractions)
+        shares = sizes(len(patients), own_fractions)
         if min(shares) < 1:
             told = ", ".join(f"{share} {part}" for share, part in zip(shares, PARTS, strict=True))
             raise ValueError(
                 f"{counted(len(patients), f'{called} patient')} make {told}, and each part needs at least one; "
-                "label more patients, or change config.validation_fraction and config.test_fraction"
+                "label more patients, or change the fractions of the config that validate and test"
             )
         order = np.random.default_rng((_SHUFFLE, number, label, seed)).permutation(len(patients))
         strata: dict[str, list[str]] = {sex: [] for sex in SEXES}
@@ -112,3 +130,8 @@ def shuffle(
                 parts[part] += own[:count]
                 del own[:count]
     return parts
+
+
+def cases_of(labelled: Labelled, parts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """A shuffle's train_cases, validation_cases and test_cases: their ids, patient after patient."""
+    return {f"{part}_cases": tuple(case for who in parts[part] for case in labelled.cases[who]) for part in PARTS}

@@ -31,8 +31,8 @@ def test_who_takes_part_and_whose_further_slices_do_not():
     assert notes(pd.concat([cohort(), *further, stranger]), study()) == [
         PARTS,
         "The sex of no patient is known, so that nothing is told by sex.",
-        "2 cases without a label take no part, 1 of them further slices of patients who do.",
-        "Patients have 1 to 2 labelled slices, which stay together; every slice counts as a case.",
+        "2 cases without a label take no part, 1 of them further cases of patients who do.",
+        "Patients have 1 to 2 labelled cases, which stay together; every one of them counts.",
     ]
     assert notes(pd.concat([cohort(), stranger]), study())[2:] == ["1 case without a label takes no part."]
 

@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mskjax.study.shuffles import PARTS, gather, shuffle, sizes
+from mskjax.study.shuffles import PARTS, every, gather, shuffle, sizes
 
-STUDY_B = (12 / 79, 13 / 79)
+BOTH = (12 / 79, 13 / 79)
+STUDY_B = (BOTH, BOTH)
+BY_CLASS = ((10 / 61, 13 / 61), (6 / 18, 3 / 18))
 
 
 def table(*rows):
@@ -19,14 +21,33 @@ def cohort(negative, positive):
 
 def test_the_numbers_of_study_b():
     """79 patients, 18 of them sarcopenic: 54 (42 and 12), 12 (9 and 3) and 13 (10 and 3)."""
-    assert sizes(61, STUDY_B) == (42, 9, 10)
-    assert sizes(18, STUDY_B) == (12, 3, 3)
+    assert sizes(61, BOTH) == (42, 9, 10)
+    assert sizes(18, BOTH) == (12, 3, 3)
     labelled = gather(cohort(61, 18))
     for number in range(10):
         parts = shuffle(labelled, STUDY_B, number, seed=0)
         counts = [(len(parts[part]), sum(labelled.label[who] for who in parts[part])) for part in PARTS]
         assert counts == [(54, 12), (12, 3), (13, 3)]
         assert sorted(who for part in PARTS for who in parts[part]) == sorted(labelled.label)
+
+
+def test_fractions_of_each_class():
+    """The scans of study B: 47 train (9 sarcopenic), 16 validate (6) and 16 test (3), each patient once."""
+    labelled = gather(cohort(61, 18))
+    fractions = {"validation_fractions": [10 / 61, 6 / 18], "test_fractions": [13 / 61, 3 / 18]}
+    drawn = every(labelled, {**fractions, "stratify": "label", "seed": 0, "shuffles": 10})
+    assert drawn == [shuffle(labelled, BY_CLASS, number, seed=0) for number in range(10)]
+    for parts in drawn:
+        counts = [(len(parts[part]), sum(labelled.label[who] for who in parts[part])) for part in PARTS]
+        assert counts == [(47, 9), (16, 6), (16, 3)]
+        assert sorted(who for part in PARTS for who in parts[part]) == sorted(labelled.label)
+
+
+def test_one_fraction_for_all_draws_as_before():
+    """The first patients of each part of shuffle 3 of the classification, as drawn before fractions could differ."""
+    whole = {"validation_fraction": 12 / 79, "test_fraction": 13 / 79, "stratify": "label", "seed": 0, "shuffles": 4}
+    parts = every(gather(cohort(61, 18)), whole)[3]
+    assert [parts[part][:3] for part in PARTS] == [["p57", "p58", "p50"], ["p49", "p47", "p66"], ["p71", "p29", "p75"]]
 
 
 def test_shuffles_differ_and_depend_on_nothing_else():
