@@ -59,3 +59,22 @@ def test_labels_may_be_repeated_or_separated_by_commas(nifti, tmp_path):
         found[name] = json.loads((tmp_path / name / "measurements.json").read_text())
         assert [row["sma_cm2"] for row in found[name]["slices"]] == [0, AREA, AREA]
         assert found[name]["asked"] == {"label": ["86", "87"], "slices": "2:5"}
+
+
+def test_cutoffs_decide_on_the_level_that_is_named(nifti, mask, tmp_path):
+    about = ["--level=2", "--sex=f", "--height_m=1.7", "--weight_kg=70"]
+    done = launch(f"--image={nifti}", f"--mask={mask}", f"--output={tmp_path / 'out'}", *about)
+    assert done.returncode == 0, done.stderr
+    assert "woman, BMI 24.2" in done.stdout
+    told = json.loads((tmp_path / "out" / "measurements.json").read_text())
+    assert len(told["slices"]) == 6
+    told = told["decisions"]
+    assert (told["level"], told["sex"], told["height_m"], told["weight_kg"]) == (2, "F", 1.7, 70)
+    assert (
+        (tmp_path / "out" / "decisions.csv")
+        .read_text()
+        .startswith("slice_index,set,measure,units,value,cutoff,margin,")
+    )
+    refused = launch(f"--image={nifti}", f"--mask={mask}", f"--output={tmp_path / 'no'}", "--sex=x")
+    assert refused.returncode == 2
+    assert "sex" in refused.stderr and not (tmp_path / "no").exists()

@@ -16,6 +16,7 @@ from mskjax.data.reading import read_image
 from mskjax.study.scan import measure_scan
 from mskjax.tasks import Segmentation
 from mskjax.training.predict import Predictor
+from mskjax.training.predict_volumes import VolumePredictor
 
 ORIENTATIONS = [
     "".join(letters) for axes in itertools.permutations(("RL", "AP", "IS")) for letters in itertools.product(*axes)
@@ -48,10 +49,25 @@ def predictor():
     return Predictor(forward, variables, 48)
 
 
-def measured(image, folder, predictor, orientation):
+@pytest.fixture(scope="module")
+def volume_predictor():
+    """Calls muscle what is darker than what lies next to it to the right, in front and above: no axis is like another.
+
+    Its voxels are no multiples of the scan's.
+    """
+
+    @jax.jit
+    def forward(variables, image_hu):
+        hu = image_hu.astype(jnp.float32)
+        return jax.nn.sigmoid((sum(jnp.roll(hu, -1, axis) * axis for axis in (1, 2, 3)) - 6 * hu) / 100)
+
+    return VolumePredictor(forward, {}, 16, (5.0, 7.0, 4.0))
+
+
+def measured(image, folder, predictor, orientation, slices="1"):
     path = folder / f"{orientation}.nii.gz"
     sitk.WriteImage(sitk.DICOMOrient(image, orientation), str(path))
-    measurement = measure_scan(path, folder / orientation, slices="1", predictor=predictor, run=folder, height_m=1.7)
+    measurement = measure_scan(path, folder / orientation, slices=slices, predictor=predictor, run=folder, height_m=1.7)
     stored = read_image(path)
     written = sitk.ReadImage(str(folder / orientation / "mask.nii.gz"))
     assert written.GetSize() == stored.GetSize()
@@ -72,3 +88,15 @@ def test_mask_and_area_do_not_depend_on_how_the_scan_is_stored(scan, predictor, 
         np.testing.assert_array_equal(other_mask, mask, err_msg=orientation)
         assert other_rows[0]["sma_cm2"] == pytest.approx(rows[0]["sma_cm2"], rel=1e-6), orientation
         assert other_rows[0]["smd_hu"] == rows[0]["smd_hu"], orientation
+
+
+def test_volume_and_areas_of_a_whole_scan_do_not_either(scan, volume_predictor, tmp_path):
+    rows, mask = measured(scan, tmp_path, volume_predictor, "LPS", None)
+    assert len(rows) == 3 and all(0.01 < plane.mean() < 0.9 for plane in mask)
+    assert not any(np.array_equal(mask, np.flip(mask, axis)) for axis in range(3))
+    for orientation in ORIENTATIONS:
+        other_rows, other_mask = measured(scan, tmp_path, volume_predictor, orientation, None)
+        np.testing.assert_array_equal(other_mask, mask, err_msg=orientation)
+        for row, other in zip(rows, other_rows, strict=True):
+            assert other["sma_cm2"] == pytest.approx(row["sma_cm2"], rel=1e-6), orientation
+            assert other["smd_hu"] == row["smd_hu"], orientation
