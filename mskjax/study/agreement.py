@@ -118,14 +118,15 @@ def agreement(cases: pd.DataFrame, patients: Patients = None) -> pd.DataFrame:
     """
     groups = by_init_and_n(cases) | ({(OBSERVERS, pd.NA): of_readers(cases)} if len(of_readers(cases)) else {})
     rows = [
-        {"metric": metric, "init": init, "n": n} | _agreement_of(rows, metric, patients)
+        {"metric": metric, "init": init, "n": n} | of_rows(rows, metric, patients)
         for metric in ("smd_hu", "sma_cm2")
         for (init, n), rows in groups.items()
     ]
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS)).astype({"n": "Int64"})
 
 
-def _agreement_of(rows: pd.DataFrame, metric: str, patients: Patients) -> dict[str, Any]:
+def of_rows(rows: pd.DataFrame, metric: str, patients: Patients) -> dict[str, Any]:
+    """The columns of `agreement` from "values" on, of the rows of one group."""
     measured, people = sample_of(rows, metric, patients)
     ratings = np.stack([measured, rows[f"reference_{metric}"].to_numpy(float)], axis=1)
     finite = np.isfinite(ratings).all(axis=1)

@@ -17,7 +17,7 @@ from mskjax.study.shuffles import CLASSES
 
 _OUTLINE = "#E69F00"  # Okabe and Ito's orange
 _PANEL_INCHES = 2.6
-_SEXES = {"M": "man", "F": "woman"}
+SEXES = {"M": "man", "F": "woman"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,13 @@ def examples(data: Dataset) -> list[Example]:
     return found
 
 
-def examples_figure(chosen: list[Example], window: tuple[float, float]) -> Plate:
-    """Figure 2 of one example or two, values being shown from the one to the other of `window`."""
+def examples_figure(
+    chosen: list[Example], window: tuple[float, float], seen: str = "Networks see the slice alone."
+) -> Plate:
+    """Figure 2 of one example or two, values being shown from the one to the other of `window`.
+
+    `seen` says in its caption what of this the networks are given.
+    """
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(chosen), 3, squeeze=False)
@@ -60,13 +65,13 @@ def examples_figure(chosen: list[Example], window: tuple[float, float]) -> Plate
         for axes, name in zip(panels[-1], ("slice", "outlined", "mask"), strict=True):
             axes.set_xlabel(name)
 
-    seen = " Seen from the feet." if all(example.from_feet for example in chosen) else ""
+    side = " Seen from the feet." if all(example.from_feet for example in chosen) else ""
     return plates.make(
         "figure_2",
         "Figure 2: patients of the cohort",
         "Two patients, each as slice, as slice with the muscle outlined, and as mask",
         "Of each class the case whose muscle is nearest to the class's median: the slice at L3 as the networks' window "
-        f"shows it, the muscle outlined, and the mask. Networks see the slice alone.{seen}",
+        f"shows it, the muscle outlined, and the mask. {seen}{side}",
         (3 * _PANEL_INCHES, (_PANEL_INCHES * 0.85 + 0.3) * len(chosen)),
         draw,
     )
@@ -80,18 +85,19 @@ def _draw(row: Any, example: Example, window: tuple[float, float]) -> None:
     low, high = window
     for axes in row[:2]:
         axes.imshow(image, "gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear")
-    _outline(row[1], mask, example.spacing_mm)
+    outline(row[1], mask, example.spacing_mm, _OUTLINE)
     row[2].imshow(mask, "gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
     for axes in row:
         axes.set(xticks=[], yticks=[], xlim=(0, width_mm), ylim=(height_mm, 0))
         axes.spines[:].set_visible(False)
 
 
-def _outline(axes: Axes, mask: np.ndarray, spacing_mm: np.ndarray) -> None:
+def outline(axes: Axes, mask: np.ndarray, spacing_mm: np.ndarray, colour: str) -> None:
+    """Draws the outline of a mask over a picture whose extent is in mm from the corner of its first pixel."""
     # A rim of nothing closes the outline of a mask that reaches the edge of the picture.
     padded = np.pad(mask, 1).astype(np.float32)
     y, x = ((np.arange(n) - 0.5) * mm for n, mm in zip(padded.shape, spacing_mm, strict=True))
-    axes.contour(x, y, padded, levels=[0.5], colors=[_OUTLINE], linewidths=1.0)
+    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=1.0)
 
 
 def _size(data: Dataset, row: int) -> float:
@@ -100,6 +106,6 @@ def _size(data: Dataset, row: int) -> float:
 
 
 def _told(data: Dataset, row: int, label: str, size: float) -> str:
-    about = [_SEXES[data.cases["sex"].iloc[row]]] if data.cases["sex"].iloc[row] else []
+    about = [SEXES[data.cases["sex"].iloc[row]]] if data.cases["sex"].iloc[row] else []
     about += [f"muscle {size:.0f} cm²"] if data.values == "hu" else []
     return ", ".join([label, *about])
