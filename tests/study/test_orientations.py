@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
 from mskjax import models
 from mskjax.data import phantom
 from mskjax.data.augment import Augmentation
 from mskjax.data.orientation import to_axial
 from mskjax.data.reading import read_image
+from mskjax.study import scan_folder
 from mskjax.study.scan import measure_scan
 from mskjax.tasks import Segmentation
 from mskjax.training.predict import Predictor
@@ -21,6 +23,12 @@ from mskjax.training.predict_volumes import VolumePredictor
 ORIENTATIONS = [
     "".join(letters) for axes in itertools.permutations(("RL", "AP", "IS")) for letters in itertools.product(*axes)
 ]
+
+
+@pytest.fixture(autouse=True)
+def unpainted(monkeypatch):
+    """Pictures take longer than all else, and are not what is looked at here."""
+    monkeypatch.setattr(scan_folder, "overlay", lambda *_: Image.new("L", (1, 1)))
 
 
 @pytest.fixture(scope="module")
