@@ -17,8 +17,8 @@ outlined and image is none), level_mask, level_label, sex, age_years, height_m, 
 A CSV of labels has case (the case_id, or the image's name without ending), sarcopenia, and any of sex to split, and
 patient_id: give it to bitmaps of one patient, as they name nobody. With a label, one slice needs no mask. Of volumes
 one drawn slice is scored, that of --slices or the middle one.
-Cases that fail are listed with why, and the exit status is 1. Run it again: what is done is skipped; a dataset from
-other files is not replaced. Ids are yours or keyed hashes, whose key (case_key) is not to be shared.
+Cases that fail are listed with why (exit status 1). Run it again: what is done is skipped; a dataset from other files
+is not replaced. cases.csv repeats your paths; ids are yours or keyed hashes, whose key (case_key) is not to be shared.
 """
 
 from typing import Any

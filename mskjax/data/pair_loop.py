@@ -5,10 +5,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from queue import SimpleQueue
@@ -48,7 +48,8 @@ def finish_all(
     failed: dict[str, str] = {}
     kept, total, said_s = 0, len(pairs), time.monotonic()
     bar = tqdm(pairs, desc="prepare", unit="case", disable=None)
-    with closing(_in_processes(pairs, finish, workers) if workers > 1 else _here(pairs, finish)) as results:
+    results = _in_processes(pairs, finish, workers) if workers > 1 else _here(pairs, finish)
+    with closing(results), _told_when_full(good, total):
         for i, (pair, result) in enumerate(zip(bar, results, strict=True)):
             if isinstance(result, Finished):
                 good[i], prints[i] = result.case, result.fingerprint
@@ -61,6 +62,20 @@ def finish_all(
                 logging.info(said + f", {i + 1 - len(good)} failed" * (i + 1 > len(good)))
                 said_s = time.monotonic()
     return good, prints, failed
+
+
+@contextmanager
+def _told_when_full(good: Sized, total: int) -> Iterator[None]:
+    """Says in a sentence that the disk is full, and what is finished by then."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(
+            "no space is left on the disk; make room and run the same command again: "
+            f"{len(good)} of {splits.counted(total, 'case')} are finished and kept"
+        ) from error
 
 
 def _attempt(finish: Callable[[Pair], Finished[T]], pair: Pair) -> Finished[T] | str:

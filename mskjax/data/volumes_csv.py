@@ -1,13 +1,12 @@
 """`volumes.csv` of a dataset of volumes: its columns and their types."""
 
 import re
-from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int32
+from jaxtyping import Int32, Integer
 
 # `slices`, `rows` and `columns` with their `_mm` are the scan's own axial grid, `through` the slice of it that a plane
 # of the new one falls on, empty without a mask. `first_*` say where on the new grid the stored box begins, `i`, `j` and
@@ -57,7 +56,7 @@ def parse_planes(text: str) -> Int32[np.ndarray, " n"]:
     return np.array([k for run in runs for k in range(int(run[0]), int(run[-1]) + 1)], np.int32)
 
 
-def write_planes(planes: Iterable[int]) -> str:
+def write_planes(planes: Integer[np.ndarray, "n"]) -> str:
     """Ascending planes as a cell names them."""
-    runs = [[k for _, k in run] for _, run in groupby(enumerate(map(int, planes)), lambda pair: pair[1] - pair[0])]
+    runs = [[k for _, k in run] for _, run in groupby(enumerate(planes.tolist()), lambda pair: pair[1] - pair[0])]
     return ",".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

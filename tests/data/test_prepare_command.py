@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from absl import flags
+from dicom_files import body_hu
 from pair_files import mask_on, write_image
 from picture_files import cohort_of_bitmaps
 
 from mskjax.data.dataset import read_dataset
+from mskjax.data.volume_folder import read_volumes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,3 +103,19 @@ def test_the_launcher_takes_bitmaps_and_labels(tmp_path, launch_prepare):
     bare = {"images": tmp_path / "slices", "output": tmp_path / "bare", "labels": tmp_path / "labels.csv"}
     assert launch_prepare(**bare, validation_fraction=0, test_fraction=0) == 0
     assert not read_dataset(tmp_path / "bare").slices.mask.any()
+
+
+def test_the_launcher_makes_volumes(cohort, launch_prepare, caplog):
+    write_image(cohort / "ct/flat.nii.gz", body_hu(1))
+    said = {"images": cohort / "ct", "output": cohort / "out", "validation_fraction": 0, "test_fraction": 0}
+    assert launch_prepare(**said, spacing_mm="1,1.5,2.5", foreground="false") == 1
+    assert "flat.nii.gz: is one slice, and no volume" in caplog.text
+    volumes = read_volumes(cohort / "out")
+    assert len(volumes) == 3 and volumes.spacing_mm == (1.0, 1.5, 2.5)
+    assert volumes.shape(0) == (10, 12, 7), "air and all"
+    (cohort / "ct/flat.nii.gz").unlink()
+    masks = {"masks": cohort / "muscle", "slices": "2"}
+    with pytest.raises(ValueError, match="and --images=.* --masks=.* would replace it"):
+        launch_prepare(**said, **masks, spacing_mm="1,1.5,2.5")
+    assert launch_prepare(**said | masks | {"output": cohort / "masked"}, spacing_mm="1,1.5,2.5") == 0
+    assert read_volumes(cohort / "masked").cases["slice_index"].tolist() == [2, 2, 2]

@@ -164,7 +164,7 @@ def test_an_array_of_another_kind_is_refused_when_it_is_read(tmp_path):
 @pytest.mark.parametrize(("text", "planes"), [("", []), ("41", [41]), ("3-5,9,11-12", [3, 4, 5, 9, 11, 12])])
 def test_planes_are_told_as_runs(text, planes):
     assert parse_planes(text).tolist() == planes
-    assert write_planes(planes) == text
+    assert write_planes(np.array(planes, int)) == text
 
 
 def test_planes_that_make_no_sense_are_refused():
