@@ -115,7 +115,7 @@ def test_the_launcher_makes_volumes(cohort, launch_prepare, caplog):
     assert volumes.shape(0) == (10, 12, 7), "air and all"
     (cohort / "ct/flat.nii.gz").unlink()
     masks = {"masks": cohort / "muscle", "slices": "2"}
-    with pytest.raises(ValueError, match="and --images=.* --masks=.* would replace it"):
+    with pytest.raises(ValueError, match=r"and --images=.* --masks=.* would replace it"):
         launch_prepare(**said, **masks, spacing_mm="1,1.5,2.5")
     assert launch_prepare(**said | masks | {"output": cohort / "masked"}, spacing_mm="1,1.5,2.5") == 0
     assert read_volumes(cohort / "masked").cases["slice_index"].tolist() == [2, 2, 2]
