@@ -134,3 +134,8 @@ def test_the_volume_is_told_of_many_slices(nifti, mask, tmp_path):
     assert "volume" not in table(decided(nifti, mask, tmp_path, slices="2"))
     empty = write_nifti(tmp_path / "empty.nii.gz", np.zeros((6, 40, 30), np.uint8))
     assert decided(nifti, empty, tmp_path).volume_cm3 == 0
+
+
+def test_a_level_that_is_not_there_is_refused_before_anything_is_predicted(nifti, tmp_path):
+    with pytest.raises(ValueError, match="level 7 is not among"):
+        measure_scan(nifti, tmp_path / "out", run="run", predictor=lambda *_: pytest.fail("predicted"), level=7)

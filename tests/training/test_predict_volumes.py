@@ -106,6 +106,17 @@ def test_the_networks_axes_are_those_of_ras():
     assert np.unravel_index(seen[0][0].argmax(), (8, 8, 8)) == (7, 7, 7)
 
 
+def test_what_is_beyond_a_small_scan_is_air():
+    seen = []
+
+    def forward(variables, window):
+        seen.append(np.asarray(window))
+        return above_0_hu(variables, window)
+
+    toy(forward)(np.full((8, 8, 4), 40, np.int16), OWN_MM, range(8))
+    assert seen[0][0, :, 0, 0].tolist() == [-1024] * 2 + [40] * 4 + [-1024] * 2
+
+
 def test_planes_of_a_volume_that_is_cut_to_the_body():
     grid = lay((13, 4, 4), OWN_MM, (3.0, 1.5, 1.5))
     box = (slice(3, 10), slice(0, 4), slice(0, 4))
