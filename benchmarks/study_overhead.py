@@ -33,7 +33,7 @@ STUDY = {"inits": ("random",), "folds": 3, "draws": 1, "seeds": 1}
 SMALL = {"sizes": (5,)}
 FULL = {"sizes": (2,), "epochs": 1}
 PATIENTS = {False: (204, 37), True: (8, 2)}  # all, and those who test
-FUNCTIONS = ("train_step", "evaluate_step", "_end_epoch", "predict")
+FUNCTIONS = ("train_step", "evaluate_step", "end_epoch", "predict")
 
 
 class Watch:

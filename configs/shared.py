@@ -36,8 +36,12 @@ def run(
     stop_on: str = "both",
     init_from: str = "",
     fresh: Sequence[str] = (),
+    **others: Any,
 ) -> ConfigDict:
-    """The config of a run of launch.train; every field can be overridden by --config.field=value."""
+    """The config of a run of launch.train; every field can be overridden by --config.field=value.
+
+    `others` are fields that not every run has.
+    """
     return ConfigDict(
         {
             "dataset": "",  # a folder made by launch.prepare
@@ -54,5 +58,6 @@ def run(
             "stop_on": stop_on,  # "both": when neither loss has fallen for so long; "validation": when that has not
             "checkpoint_minutes": 10.0,
             "devices": 0,  # 0: as many as the batch can be split over evenly
+            **others,
         }
     ).lock()

@@ -18,11 +18,11 @@ from mskjax.study.kinds import kind_of
 from mskjax.study.memory import compiled_bytes
 from mskjax.study.settings import Config
 from mskjax.study.sweep import prepare
-from mskjax.training import optim, sharding, signals
+from mskjax.training import optim, sharding, signals, supply
 from mskjax.training.loop import Interrupted
-from mskjax.training.run import load
 from mskjax.training.state import create
 from mskjax.training.step import compile_steps
+from mskjax.training.supply import Supply
 
 TAKEN = 3
 ENOUGH_S = 60.0  # after which no further step is taken
@@ -51,12 +51,12 @@ def dry_run(config: Config, workdir: str | Path, measured: bool = True) -> Itera
 def _measure_all(
     study: Mapping[str, Any], dataset: Dataset, caught: signals.Caught, runs: Networks
 ) -> dict[str, Measured]:
-    arrays, measured = load(kind_of(study).learned(dataset), study["image_size"], sharding.make_lanes(1, 1)), {}
+    learned, mesh, measured = kind_of(study).learned(dataset), sharding.make_lanes(1, 1), {}
     for name, (run, _) in runs.items():
         _heed(caught)
         place = f"{len(measured) + 1} of {len(runs)}"
         logging.info("%s (%s): compiling and taking up to %d training steps, to measure them", name, place, TAKEN)
-        measured[name] = measure(run, arrays)
+        measured[name] = measure(run, supply.of_cells(run, mesh, learned))
     return measured
 
 
@@ -65,27 +65,28 @@ def _heed(caught: signals.Caught) -> None:
         raise Interrupted(caught.signum, again="nothing was written, and the same command begins anew")
 
 
-def measure(run: Mapping[str, Any], arrays: Mapping[str, Any]) -> Measured:
+def measure(run: Mapping[str, Any], own: Supply) -> Measured:
     """Compiles the step of a run for one device, and takes a few on fresh weights; the fastest counts.
 
     The step is compiled once, for time and memory: networks of 100 layers take minutes. Others on the machine can only
-    slow a step down. `arrays` are what `mskjax.training.run.load` made of the dataset.
+    slow a step down. `own` is what `mskjax.training.supply` made of the dataset.
     """
-    task, optimizer, mesh = tasks.build(run["task"]), optim.adam(), sharding.make_lanes(1, 1)
-    size, batch_size, key = run["image_size"], run["batch_size"], jax.random.key(0)
-    params, model_state = task.init(key, {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")})
+    task, mesh = tasks.build(run["task"]), sharding.make_lanes(1, 1)
+    optimizer, key = optim.adam(run.get("weight_decay", 0.0)), jax.random.key(0)
+    params, model_state = task.init(key, tasks.examples(task, 1, run["image_size"]))
     opt_state = optimizer.init(optim.split(params, task.freeze)[0])
     states = sharding.stack([create(params, model_state, opt_state, key)], mesh)
     steps: Any = compile_steps(task, optimizer, mesh)
-    rows = np.zeros((1, batch_size), np.int32)
+    arrays, batch = own.arrays, jax.tree.map(lambda leaf: leaf[None], own.choose([0], [0]).batch(0, 0))
+    weights = np.ones((1, run["batch_size"]), np.float32)
     rate, active = np.full(1, 1e-6, jax.dtypes.canonicalize_dtype(float)), np.ones(1, bool)
-    step = steps.train.lower(states, arrays, rows, rate, active).compile()
+    step = steps.train.lower(states, arrays, batch, rate, active).compile()
     training, validation = [], []
     while len(training) < 2 or (len(training) <= TAKEN and sum(training[1:]) < ENOUGH_S):  # the first warms up
         start = time.monotonic()
-        states, _ = jax.block_until_ready(step(states, arrays, rows, rate, active))
+        states, _ = jax.block_until_ready(step(states, arrays, batch, rate, active))
         training.append(time.monotonic() - start)
         start = time.monotonic()
-        jax.block_until_ready(steps.evaluate(states.params, states.model_state, arrays, rows, rows.astype(np.float32)))
+        jax.block_until_ready(steps.evaluate(states.params, states.model_state, arrays, batch, weights))
         validation.append(time.monotonic() - start)
     return Measured(jax.devices()[0].device_kind, min(training[1:]), min(validation[1:]), compiled_bytes(step))

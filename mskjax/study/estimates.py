@@ -41,7 +41,7 @@ class Work:
 
 
 def work(training: int, validating: int, batch_size: int, epochs: int) -> Work:
-    """The work of a run of `epochs` epochs on `training` slices, with `validating` slices after each."""
+    """The work of a run of `epochs` epochs on `training` slices or crops, with `validating` ones after each."""
     return Work(epochs * math.ceil(training / batch_size), epochs * math.ceil(validating / batch_size))
 
 
@@ -51,8 +51,9 @@ def works(config: Config, cells: Sequence[Cell], most: int | None = None) -> lis
     With `most` none trains longer than so many epochs.
     """
     study, validating = plain(config), max(len(cell.validation_cases) for cell in cells)
-    length = min(study["epochs"], most or study["epochs"])
-    return [work(len(cell.train_cases), validating, study["batch_size"], length) for cell in cells]
+    length, crops = min(study["epochs"], most or study["epochs"]), study.get("crops_per_scan", 1)
+    size = study["batch_size"]
+    return [work(len(cell.train_cases) * crops, validating * crops, size, length) for cell in cells]
 
 
 def networks(config: Config, cells: Sequence[Cell]) -> Networks:

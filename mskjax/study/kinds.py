@@ -71,12 +71,17 @@ class Kind:
     missing: Callable[[Mapping[str, Any]], dict[str, str]]
     plan: Callable[[pd.DataFrame, Config], Sequence[Any]]
     run_config: Callable[[Config, Any], dict[str, Any]]
-    judge: Callable[[Dataset, Any, int, int], Judge]
+    judge: Callable[[Dataset, Any, Mapping[str, Any]], Judge]
     factors: Callable[[Mapping[str, Any]], list[tuple[int, str]]]
     notes: Callable[[pd.DataFrame, Config], list[str]]
     pretexts: Callable[[Config], list[str]] = lambda config: []
     pretext_config: Callable[[Config, str], dict[str, Any]] = lambda config, name: {}
     pretext_split: Callable[[pd.DataFrame, Config], tuple[Cases, Cases]] = lambda cases, config: ((), ())
+
+
+def _of_slices(judge: Callable[[Dataset, Any, int, int], Judge]) -> Callable[[Dataset, Any, Mapping[str, Any]], Judge]:
+    """A judge that needs of a run's config no more than the size of its slices and of its batches."""
+    return lambda dataset, task, run: judge(dataset, task, run["image_size"], run["batch_size"])
 
 
 KINDS = {
@@ -90,7 +95,7 @@ KINDS = {
         missing=starts.missing,
         plan=data_efficiency.plan,
         run_config=data_efficiency.run_config,
-        judge=mask_judge,
+        judge=_of_slices(mask_judge),
         factors=data_efficiency.factors,
         notes=data_efficiency.notes,
         pretexts=data_efficiency.pretexts,
@@ -107,7 +112,7 @@ KINDS = {
         missing=sarcopenia.missing,
         plan=sarcopenia.plan,
         run_config=sarcopenia.run_config,
-        judge=probability_judge,
+        judge=_of_slices(probability_judge),
         factors=sarcopenia.factors,
         notes=sarcopenia_cohort.notes,
     ),

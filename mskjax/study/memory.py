@@ -7,6 +7,7 @@ shares or recomputes any of them, beside the state; and XLA's own account of the
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -41,8 +42,12 @@ class Memory:
 
 
 def of_run(run: Mapping[str, Any], slices: int) -> Memory:
-    """The memory of a run with `slices` slices on its device; `run` has "task", "image_size" and "batch_size"."""
-    task, batch = tasks.build(run["task"]), _examples(run["batch_size"], run["image_size"])
+    """The memory of a run with `slices` slices on its device, or with the crops of a batch of volumes.
+
+    `run` has "task", "image_size", "batch_size" and, where that is not 0, "weight_decay".
+    """
+    task = tasks.build(run["task"])
+    batch = tasks.examples(task, run["batch_size"], run["image_size"])
     state, trained = _state(task, batch)
     return Memory(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
@@ -50,7 +55,7 @@ def of_run(run: Mapping[str, Any], slices: int) -> Memory:
         state=_bytes(state),
         gradients=_bytes(trained),
         activations=stored_activations(task, state, batch),
-        examples=_bytes(_examples(slices, run["image_size"])),
+        examples=_bytes(_resident(run, task, slices)),
     )
 
 
@@ -79,14 +84,15 @@ def by_xla(run: Mapping[str, Any], slices: int) -> int:
     takes minutes on a CPU, whose convolutions, unlike a GPU's, compute bfloat16 in float32.
     """
     task, mesh = tasks.build(run["task"]), sharding.make_lanes(devices=1, most=1)
-    batch_size, size = run["batch_size"], run["image_size"]
-    states = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), _state(task, _examples(batch_size, size))[0]
-    )
+    batch_size, optimizer = run["batch_size"], optim.adam(run.get("weight_decay", 0.0))
+    batch = tasks.examples(task, batch_size, run["image_size"])
+    lane = partial(jax.tree.map, lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype))
     rate = jax.ShapeDtypeStruct((1,), jax.dtypes.canonicalize_dtype(float))
-    indices, active = jax.ShapeDtypeStruct((1, batch_size), np.int32), jax.ShapeDtypeStruct((1,), bool)
-    step: Any = compile_steps(task, optim.adam(), mesh).train
-    return compiled_bytes(step.lower(states, _examples(slices, size), indices, rate, active).compile())
+    active, rows = jax.ShapeDtypeStruct((1,), bool), jax.ShapeDtypeStruct((1, batch_size), np.int32)
+    step: Any = compile_steps(task, optimizer, mesh).train
+    streamed = tasks.sees_volumes(run["task"])
+    arrays, examples = ({}, lane(batch)) if streamed else (_resident(run, task, slices), rows)
+    return compiled_bytes(step.lower(lane(_state(task, batch)[0]), arrays, examples, rate, active).compile())
 
 
 def compiled_bytes(compiled: jax.stages.Compiled) -> int:
@@ -100,14 +106,10 @@ def compiled_bytes(compiled: jax.stages.Compiled) -> int:
     )
 
 
-def _examples(count: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of `count` slices as a run holds them on its device."""
-    return {
-        "image_hu": jax.ShapeDtypeStruct((count, size, size), np.int16),
-        "mask": jax.ShapeDtypeStruct((count, size, size), np.uint8),
-        "spacing_mm": jax.ShapeDtypeStruct((count, 2), np.float32),
-        "label": jax.ShapeDtypeStruct((count,), np.int32),
-    }
+def _resident(run: Mapping[str, Any], task: Any, slices: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of the examples that a run holds on its device: all slices, or a batch of crops."""
+    count = run["batch_size"] if tasks.sees_volumes(run["task"]) else slices
+    return tasks.examples(task, count, run["image_size"])
 
 
 def _state(task: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[TrainState, Any]:

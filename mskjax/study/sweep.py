@@ -26,11 +26,10 @@ from mskjax.study.settings import Config
 from mskjax.study.shares import WHOLE, Share
 from mskjax.study.starts import SKIP, TELL
 from mskjax.study.sweep_progress import SweepProgress
-from mskjax.training import optim, provenance, sharding, signals
-from mskjax.training.examples import choose
+from mskjax.training import optim, provenance, sharding, signals, supply
 from mskjax.training.folder import is_done
 from mskjax.training.loop import Interrupted, fit
-from mskjax.training.run import check, load, train_run
+from mskjax.training.run import check, train_run
 from mskjax.training.step import compile_steps
 
 Configs = Mapping[str, dict[str, Any]]  # of runs, by the name of their cell
@@ -127,11 +126,11 @@ def train_pretext(work: Work, name: str) -> None:
     logging.info("pretext %s", name)
     mesh, learned = sharding.make_mesh(config["devices"], config["batch_size"]), kind.learned(dataset)
     train, validation = (_rows(learned, cases) for cases in kind.pretext_split(dataset.cases, study))
-    rows = choose(train, validation, config["batch_size"])
-    arrays = load(learned, config["image_size"], mesh)
+    own = supply.of_cells(config, mesh, learned)
+    rows = own.choose(train, validation)
     while not is_done(folder, config):
         try:
-            train_run(folder, config, rows, arrays, dataset.manifest, mesh)
+            train_run(folder, config, rows, own, mesh)
         except BlockingIOError:
             logging.info("pretext %s is being trained by another process, which is waited for", name)
             time.sleep(WAIT_S)
@@ -158,22 +157,23 @@ def _train(work: Work, cells: Sequence[Cell], configs: Configs, progress: SweepP
 def _train_alike(work: Work, cells: Sequence[Cell], configs: Configs, progress: SweepProgress) -> None:
     """Trains cells of one task, which share one compiled step and one compiled evaluation."""
     study, dataset, kind = work.study, work.dataset, kind_of(work.study)
-    size, learned = study["batch_size"], kind.learned(dataset)
+    size, learned, first = study["batch_size"], kind.learned(dataset), configs[cells[0].name]
     mesh = sharding.make_lanes(study["devices"], len(cells))
-    task, optimizer = tasks.build(configs[cells[0].name]["task"]), optim.adam()
-    arrays = load(learned, study["image_size"], mesh, tasks.limits_hu(task))
+    task, optimizer = tasks.build(first["task"]), optim.adam(first.get("weight_decay", 0.0))
+    own = supply.of_cells(first, mesh, learned)
     steps = compile_steps(task, optimizer, mesh)
-    judge = kind.judge(dataset, task, study["image_size"], size)
-    batches = max(-(-len(cell.validation_cases) // size) for cell in cells)
+    judge = kind.judge(dataset, task, first)
+    crops = first.get("crops_per_scan", 1)
+    batches = max(-(-len(cell.validation_cases) * crops // size) for cell in cells)
     origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
 
     def run(cell: Cell) -> CellRun:
-        rows = choose(_rows(learned, cell.train_cases), _rows(learned, cell.validation_cases), size, batches)
+        rows = own.choose(_rows(learned, cell.train_cases), _rows(learned, cell.validation_cases), batches)
         folder, config = work.workdir / "cells" / cell.name, configs[cell.name]
         hooks = {"judge": judge, "keep": study["keep"], "progress": progress}
         return CellRun(folder, config, origin, rows, task, optimizer, base=work.workdir, **hooks)
 
-    fit(steps, arrays, _entered(map(run, cells)), mesh, work.caught)
+    fit(steps, own.arrays, _entered(map(run, cells)), mesh, work.caught)
 
 
 def _is_done(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> bool:

@@ -1,7 +1,8 @@
 """What is learned: each task is a frozen dataclass of a network, its loss and its evaluation; `build` makes one.
 
 Every task has `init(key, batch)`, `loss(params, model_state, batch, key)`, `post_update(params, model_state, step)`,
-`evaluate(params, model_state, batch)` and the regexes `freeze`. `check_dataset` says whether a dataset serves a task.
+`evaluate(params, model_state, batch)` and the regexes `freeze`. `check_dataset` and `check_volumes` say whether a
+dataset serves a task.
 """
 
 import dataclasses
@@ -10,12 +11,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from absl import logging
 
 from mskjax import models
 from mskjax.data.augment import Augmentation
+from mskjax.data.crops import VIEWS
 from mskjax.data.dataset import Dataset, require_hu, require_masks
+from mskjax.data.volume_augment import VolumeAugmentation
+from mskjax.data.volume_folder import Volumes
 from mskjax.models import policies
 from mskjax.models.jigsaw import JigsawResNet
 from mskjax.models.options import KERAS, VARIANTS
@@ -25,12 +30,22 @@ from mskjax.tasks.classification import BALANCED, Classification, class_weights
 from mskjax.tasks.jigsaw import Jigsaw
 from mskjax.tasks.reconstruction import Reconstruction
 from mskjax.tasks.segmentation import Segmentation
+from mskjax.tasks.self_distillation import SelfDistillation
+from mskjax.tasks.volume_segmentation import VolumeSegmentation
 
 TASKS = {
     "segmentation": Segmentation,
     "reconstruction": Reconstruction,
     "jigsaw": Jigsaw,
     "classification": Classification,
+    "self_distillation": SelfDistillation,
+    "volume_segmentation": VolumeSegmentation,
+}
+# The tasks that take one network alone, which no other task takes.
+_OWN = {
+    "jigsaw": ("jigsaw_resnet101", JigsawResNet),
+    "self_distillation": ("smit_pretrainer", SMITPretrainer),
+    "volume_segmentation": ("smit_segmenter", SMITSegmenter),
 }
 DTYPES = ("float32", "bfloat16", "float64")
 _FILLED_IN = ("module", "network", "variant")  # from the fields of "model"
@@ -50,15 +65,12 @@ def build(config: Mapping[str, Any]) -> Any:
         raise ValueError(f"task {name!r} is unknown; choose one of {', '.join(TASKS)}")
     known = {field.name for field in dataclasses.fields(TASKS[name])} - set(_FILLED_IN) | {"model", "policy"}
     _check_fields(f"task {name}", fields, known)
-    _check_fields("augmentation", fields["augmentation"], {field.name for field in dataclasses.fields(Augmentation)})
-    augmentation = Augmentation(**fields.pop("augmentation"))
+    if "augmentation" in known:
+        fields["augmentation"] = _augmentation(name, fields["augmentation"])
     model = fields.pop("model")
     module: Any = build_module(model)
     freeze = _freeze(fields, module)
-    if (name == "jigsaw") != isinstance(module, JigsawResNet):
-        raise ValueError(f"task {name} does not take the network {model['name']}; jigsaw_resnet101 belongs to jigsaw")
-    if isinstance(module, SMITEncoder | SMITPretrainer | SMITSegmenter):
-        raise ValueError(f"task {name} does not take the network {model['name']}, which sees volumes and no slices")
+    _check_network(name, model["name"], module)
     if name == "classification":
         if any(isinstance(weight, str) for weight in fields.get("class_weights", ())):
             raise ValueError(
@@ -67,7 +79,38 @@ def build(config: Mapping[str, Any]) -> Any:
             )
         variant = model.get("variant", VARIANTS.get(model["name"], (KERAS,))[0])
         fields.update(network=model["name"], variant=variant)
-    return TASKS[name](module=module, augmentation=augmentation, freeze=freeze, **fields)
+    return TASKS[name](module=module, freeze=freeze, **fields)
+
+
+def examples(task: Any, count: int, side: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes and types of so many examples of a task, whose slices or crops have this side."""
+    if isinstance(task, SelfDistillation):
+        shapes = {"image_hu": ((VIEWS, side, side, side), "int16")}
+    elif isinstance(task, VolumeSegmentation):
+        cube = (side, side, side)
+        shapes = {"image_hu": (cube, "int16"), "label": (cube, "uint8"), "spacing_mm": ((3,), "float32")}
+    else:
+        square = (side, side)
+        shapes = {"image_hu": (square, "int16"), "mask": (square, "uint8")}
+        shapes |= {"spacing_mm": ((2,), "float32"), "label": ((), "int32")}
+    return {name: jax.ShapeDtypeStruct((count, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+
+
+def sees_volumes(config: Mapping[str, Any]) -> bool:
+    """Whether the task that `config` describes learns from volumes, and not from slices."""
+    return TASKS.get(config["name"]) in (SelfDistillation, VolumeSegmentation)
+
+
+def is_unlabelled(config: Mapping[str, Any]) -> bool:
+    """Whether the task that `config` describes learns from volumes without masks."""
+    return TASKS.get(config["name"]) is SelfDistillation
+
+
+def scheduled(config: Mapping[str, Any], steps_per_epoch: int, epochs: int) -> dict[str, Any]:
+    """A task's config with the length of the training, where the task depends on it; others as they are."""
+    if not is_unlabelled(config):
+        return dict(config)
+    return {**config, "steps_per_epoch": steps_per_epoch, "epochs": epochs}
 
 
 def check_dataset(config: Mapping[str, Any], dataset: Dataset) -> None:
@@ -79,6 +122,17 @@ def check_dataset(config: Mapping[str, Any], dataset: Dataset) -> None:
     require_hu(dataset, f"task {config['name']}")
     if isinstance(task, Segmentation):
         require_masks(dataset, f"task {config['name']}")
+
+
+def check_volumes(config: Mapping[str, Any], volumes: Volumes) -> None:
+    """Raises `ValueError` where a task that `config` describes cannot be learned from volumes: they need outlines."""
+    bare = ~volumes.labelled
+    if config["name"] == "volume_segmentation" and bare.any():
+        raise ValueError(
+            f"task volume_segmentation needs a mask of every scan, and {bare.sum()} of {len(bare)} have none, such as "
+            f"case {volumes.cases['case_id'].iloc[int(bare.argmax())]}; prepare the dataset with their masks, or "
+            "without these scans"
+        )
 
 
 def limits_hu(task: Any) -> tuple[float, float] | None:
@@ -110,6 +164,23 @@ def build_module(config: Mapping[str, Any]) -> Any:
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r} is not supported; choose one of {', '.join(DTYPES)}")
     return models.build(**options, dtype=jnp.dtype(dtype))
+
+
+def _augmentation(name: str, given: Mapping[str, Any]) -> Augmentation | VolumeAugmentation:
+    kind = VolumeAugmentation if name == "volume_segmentation" else Augmentation
+    _check_fields("augmentation", given, {field.name for field in dataclasses.fields(kind)})
+    return kind(**given)
+
+
+def _check_network(name: str, network: str, module: nn.Module) -> None:
+    """Raises `ValueError` for a network of another task, or that sees volumes where the task has slices."""
+    own, kind = _OWN.get(name, ("", nn.Module))
+    if own and not isinstance(module, kind):
+        raise ValueError(f"task {name} does not take the network {network}; {own} belongs to {name}")
+    if not own and isinstance(module, SMITEncoder | SMITPretrainer | SMITSegmenter):
+        raise ValueError(f"task {name} does not take the network {network}, which sees volumes and no slices")
+    if not own and isinstance(module, JigsawResNet):
+        raise ValueError(f"task {name} does not take the network {network}; jigsaw_resnet101 belongs to jigsaw")
 
 
 def _freeze(fields: dict[str, Any], module: nn.Module) -> tuple[str, ...]:

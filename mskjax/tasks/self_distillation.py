@@ -8,10 +8,11 @@ is looked up by the step within the epoch and so hardly rises; and its teacher b
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array, lax
 from jaxtyping import Float, Num
@@ -34,13 +35,16 @@ Crops = Num[Array, "b 2 d h w"]
 class SelfDistillation:
     """The task: its network and a batch {"image_hu" [b,2,d,h,w]}, two crops of each scan along the axes of RAS.
 
-    `steps_per_epoch` and `epochs` tell the schedules where a run is. `ema` is "fixed" or "official", `teacher_init`
-    "student" or "official", as the module says.
+    `steps_per_epoch` and `epochs` tell the schedules where a run is; launch.train fills them in. `ema` is "fixed" or
+    "official", `teacher_init` "student" or "official", as the module says. The weights of the last epoch are kept: what
+    is to be learned changes with the teacher, so that losses of unlike epochs do not compare.
     """
 
+    keeps_last: ClassVar[bool] = True
+
     module: SMITPretrainer
-    steps_per_epoch: int
-    epochs: int
+    steps_per_epoch: int = 1
+    epochs: int = 1
     window_hu: float = 425.0
     level_hu: float = 37.5
     patch_weight: float = 0.1
@@ -48,6 +52,11 @@ class SelfDistillation:
     ema: Literal["fixed", "official"] = "fixed"
     teacher_init: Literal["student", "official"] = "student"
     freeze: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name, word in (("ema", "fixed"), ("teacher_init", "student")):
+            if getattr(self, name) not in (word, "official"):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {word} or official")
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
         """Fresh parameters, and the model state: the "teacher", its "centers" and the "step"."""
@@ -83,9 +92,10 @@ class SelfDistillation:
         return {**model_state, "teacher": teacher, "step": step}
 
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
-        """Each scan's total "loss" and its parts, with masks that never change, and what falls if tokens collapse.
+        """Each scan's total "loss" and its parts, with masks that never change, and what tells that the method works.
 
-        These are "teacher_entropy", the `target_entropy` of the teacher, and "feature_spread", that of the student.
+        "teacher_entropy", the `target_entropy` of the teacher, and "feature_spread", that of the student, fall to 0 if
+        tokens collapse; "teacher_lag" is the `distance` of the student's parameters from the teacher's.
         """
         volume = self.normalise(batch["image_hu"])
         count = len(volume) // VIEWS
@@ -95,10 +105,13 @@ class SelfDistillation:
         student = self._apply(params, volume, mask)
         epoch = model_state["step"] // self.steps_per_epoch
 
+        lag = distance(shared(params), model_state["teacher"])
+
         def of_a_scan(student: Any, teacher: Any, mask: Array, volume: Array) -> dict[str, Array]:
             parts = self._losses(student, teacher, model_state["centers"], mask, epoch, volume)
             signs = {"teacher_entropy": target_entropy(teacher["patch_logits"], model_state["centers"]["patch"])}
-            return {"loss": parts.pop("total"), **parts, **signs, "feature_spread": feature_spread(student[DISTILLED])}
+            signs |= {"feature_spread": feature_spread(student[DISTILLED]), "teacher_lag": lag}
+            return {"loss": parts.pop("total"), **parts, **signs}
 
         outputs = ({name: student[name] for name in (*_LOGITS, "reconstruction", DISTILLED)}, _logits(teacher))
         by_scan = jax.tree.map(lambda of: of.reshape(VIEWS, count, *of.shape[1:]), (*outputs, mask, volume))
@@ -167,3 +180,9 @@ def feature_spread(features: Float[Array, "v i j k c"]) -> Float[Array, ""]:
     flat = features.reshape(-1, features.shape[-1])
     units = flat / jnp.maximum(jnp.linalg.norm(flat, axis=-1, keepdims=True), 1e-12)
     return jnp.linalg.norm(units - units.mean(0), axis=-1).mean()
+
+
+def distance(params: Params, others: Params) -> Float[Array, ""]:
+    """How far parameters are from others, by the length of the others: 0 if they are the same."""
+    apart = jax.tree.map(jnp.subtract, params, others)
+    return optax.tree.norm(apart) / jnp.maximum(optax.tree.norm(others), 1e-12)

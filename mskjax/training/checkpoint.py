@@ -1,6 +1,7 @@
 """Checkpoints of a training state; the only module that knows orbax.
 
-A checkpoint is complete or absent: orbax writes it under another name and renames it. The last two are kept.
+A checkpoint is complete or absent: orbax writes it under another name and renames it. The last two are kept, and those
+that a run is asked to keep for good.
 """
 
 import logging
@@ -28,12 +29,13 @@ absl.logging.get_absl_logger().addFilter(_is_told)
 class Checkpoints:
     """The checkpoints in a folder, to be used in a `with` block; one is due `interval_s` seconds after the last.
 
-    The folder, which may be missing and in which another process may write, is left as it is until the first `save`.
+    One is due at every multiple of `kept_steps` steps too, unless that is 0, and is never removed. The folder, which
+    may be missing and in which another process may write, is left as it is until the first `save`.
     """
 
-    def __init__(self, folder: str | Path, interval_s: float = 600.0):
+    def __init__(self, folder: str | Path, interval_s: float = 600.0, kept_steps: int = 0):
         self._folder = Path(folder).absolute()
-        self._interval_s = interval_s
+        self._interval_s, self._kept_steps = interval_s, kept_steps
         self._last_s = time.monotonic()
         self._reader = _open(self._folder, read_only=True) if self._folder.is_dir() else None
         self._writer: ocp.CheckpointManager | None = None
@@ -52,16 +54,17 @@ class Checkpoints:
         manager = self._reader if self._writer is None else self._writer
         return None if manager is None else manager.latest_step()
 
-    def due(self) -> bool:
-        """Whether the interval since the last checkpoint, or since the start, is over."""
-        return time.monotonic() - self._last_s >= self._interval_s
+    def due(self, step: int) -> bool:
+        """Whether the interval since the last checkpoint, or since the start, is over, or `step` is to be kept."""
+        kept = self._kept_steps and step % self._kept_steps == 0 and step != self.latest_step
+        return bool(kept) or time.monotonic() - self._last_s >= self._interval_s
 
     def save(self, state: TrainState) -> None:
         """Saves the state under its step, unless that step is saved already."""
         if self.latest_step != int(state.step):
             if self._writer is None:
                 # Not before: orbax tidies a folder in a thread, which only a save waits for.
-                self._writer = _open(self._folder, read_only=False)
+                self._writer = _open(self._folder, False, self._kept_steps)
             self._writer.save(int(state.step), args=ocp.args.StandardSave(_plain(state)), force=True)
         self._last_s = time.monotonic()
 
@@ -85,10 +88,11 @@ class Checkpoints:
         return restored.replace(key=jax.random.wrap_key_data(restored.key))
 
 
-def _open(folder: Path, read_only: bool) -> ocp.CheckpointManager:
+def _open(folder: Path, read_only: bool, kept_steps: int = 0) -> ocp.CheckpointManager:
     # Saving waits until the files are complete: what is reported as saved survives a kill.
     options = ocp.CheckpointManagerOptions(
         max_to_keep=KEPT,
+        keep_period=kept_steps or None,
         enable_async_checkpointing=False,
         cleanup_tmp_directories=not read_only,
         read_only=read_only,

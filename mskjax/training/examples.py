@@ -1,8 +1,13 @@
-"""The examples that runs share, and which of them train and validate in one run."""
+"""The examples of a run: which of them train in each step, and which validate.
+
+Slices lie on the devices, all that runs share, and a run chooses its rows; crops of volumes are streamed to them, as
+`mskjax.training.stream` does.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from absl import logging
@@ -10,10 +15,42 @@ from jaxtyping import Float32, Int32, Integer
 
 from mskjax.data import batches
 from mskjax.data.dataset import Dataset
+from mskjax.data.volume_folder import Volumes
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """The batches of a run; all are of one size, and those that validate are as many in all runs of a study.
+
+    A batch is a tree of arrays [b, ...], of rows of the shared arrays or of the examples themselves.
+    """
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many slices or scans train, and how many validate."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        ...
+
+    @property
+    def validation_batches(self) -> int:
+        """How many batches validate after an epoch."""
+        ...
+
+    def batch(self, seed: int, step: int) -> Any:
+        """What step number `step`, from 0, trains on; a function of the two alone."""
+        ...
+
+    def validation_batch(self, number: int) -> tuple[Any, Float32[np.ndarray, " b"]]:
+        """A batch that validates, and the weight of each example in it."""
+        ...
 
 
 @dataclass(frozen=True)
-class Examples:
+class Rows:
     """The rows of the shared arrays that train, and those that validate, in full batches.
 
     Validation is padded with rows of weight 0, so that all batches, and with `batches` all runs, have one shape.
@@ -32,37 +69,57 @@ class Examples:
         """The rows that step number `step`, from 0, trains on."""
         return self.train[batches.indices(seed, len(self.train), self.validation.shape[1], step)]
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many slices train, and how many validate."""
+        return len(self.train), int(self.weights.sum())
+
+    @property
+    def validation_batches(self) -> int:
+        """How many batches validate after an epoch."""
+        return len(self.validation)
+
+    def validation_batch(self, number: int) -> tuple[Int32[np.ndarray, " b"], Float32[np.ndarray, " b"]]:
+        """The rows of a batch that validates, and their weights."""
+        return self.validation[number], self.weights[number]
+
 
 def choose(
     train: Sequence[int] | Integer[np.ndarray, " n"],
     validation: Sequence[int] | Integer[np.ndarray, " m"],
     batch_size: int,
     validation_batches: int = 0,
-) -> Examples:
+) -> Rows:
     """The examples of a run by their rows, with at least `validation_batches` batches of validation."""
     rows, weights = pad(np.asarray(validation, np.int32), batch_size, validation_batches)
-    return Examples(np.asarray(train, np.int32), rows, weights)
+    return Rows(np.asarray(train, np.int32), rows, weights)
 
 
-def of_splits(dataset: Dataset, batch_size: int) -> Examples:
-    """The training and validation slices of a dataset, by their rows in it.
-
-    Raises `ValueError` where there is nothing to train or to validate on.
-    """
-    train, validation = dataset.rows("train"), dataset.rows("validation")
-    if not len(train) or not len(validation):
-        raise ValueError(
-            f"the dataset has {len(train)} training and {len(validation)} validation slices, and needs some of each; "
-            "prepare it with launch.prepare --validation_fraction=0.2, or with a column split (train, validation, "
-            "test) in the CSV of --cases"
-        )
-    _warn_of_shared_patients(dataset, train, validation)
+def of_splits(dataset: Dataset, batch_size: int) -> Rows:
+    """The training and validation slices of a dataset, by their rows in it, as `split_rows` gives them."""
+    train, validation = split_rows(dataset)
     if len(train) < batch_size:
         logging.warning(
             "a batch of %d repeats slices, as %d train; lower config.batch_size to %d or less",
             *(batch_size, len(train), len(train)),
         )
     return choose(train, validation, batch_size)
+
+
+def split_rows(dataset: Dataset | Volumes) -> tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, " m"]]:
+    """The rows that train and those that validate; `ValueError` where there are none of either."""
+    train, validation = dataset.rows("train"), dataset.rows("validation")
+    if not len(train) or not len(validation):
+        raise ValueError(
+            f"the dataset has {len(train)} training and {len(validation)} validation cases, and needs some of each; "
+            "prepare it with launch.prepare --validation_fraction=0.2, or with a column split (train, validation, "
+            "test) in the CSV of --cases"
+        )
+    patients = dataset.cases["patient_id"].to_numpy(str)
+    shared = (set(patients[train]) & set(patients[validation])) - {""}
+    if shared:
+        logging.warning("%d patients both train and validate: the validation loss flatters", len(shared))
+    return train, validation
 
 
 def pad(
@@ -73,10 +130,3 @@ def pad(
     weights = np.repeat(np.array([1, 0], np.float32), [len(rows), padding])
     padded = np.concatenate([rows, np.repeat(rows[:1], padding)])
     return padded.reshape(-1, batch_size), weights.reshape(-1, batch_size)
-
-
-def _warn_of_shared_patients(dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> None:
-    patients = dataset.cases["patient_id"].to_numpy(str)
-    shared = (set(patients[train]) & set(patients[validation])) - {""}
-    if shared:
-        logging.warning("%d patients both train and validate: the validation loss flatters", len(shared))

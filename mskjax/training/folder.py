@@ -65,7 +65,11 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         with ExitStack() as opening:
             opening.enter_context(lock.held(self.workdir))
-            checkpoints = Checkpoints(self.workdir / "checkpoints", 60 * self.config["checkpoint_minutes"])
+            checkpoints = Checkpoints(
+                self.workdir / "checkpoints",
+                interval_s=60 * self.config["checkpoint_minutes"],
+                kept_steps=self.config.get("keep_epochs", 0) * self.examples.steps_per_epoch,
+            )
             self._checkpoints = opening.enter_context(checkpoints)
             if checkpoints.latest_step is not None:
                 provenance.check_config(self.workdir, self.config)
@@ -105,9 +109,9 @@ class RunFolder:
         for observer in self._observers:
             observer.epoch(row)
 
-    def due(self) -> bool:
-        """Whether a checkpoint is due."""
-        return self._checkpoints.due()
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint is due after `step` steps."""
+        return self._checkpoints.due(step)
 
     def save(self, state: TrainState) -> None:
         """Saves a checkpoint."""
@@ -153,7 +157,7 @@ class RunFolder:
 
     def outcome(self, state: TrainState) -> dict[str, Any]:
         """What is told of a run's end: its steps, and step and loss of the chosen weights."""
-        chosen, by = state.selection, "validation" if len(self.examples.validation) else "training"
+        chosen, by = state.selection, "validation" if self.examples.validation_batches else "training"
         return {
             "step": int(state.step),
             "best_step": int(chosen.best_step),

@@ -66,8 +66,8 @@ class Job(Protocol):
     def epoch(self, row: dict[str, Any]) -> None:
         """Called at the end of an epoch with its step, epoch and losses."""
 
-    def due(self) -> bool:
-        """Whether the state is to be saved now."""
+    def due(self, step: int) -> bool:
+        """Whether the state after `step` steps is to be saved."""
         ...
 
     def save(self, state: TrainState) -> None:

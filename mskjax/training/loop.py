@@ -19,7 +19,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mskjax.training import sharding
-from mskjax.training.examples import Examples
 from mskjax.training.job import Job
 from mskjax.training.signals import Caught
 from mskjax.training.state import TrainState
@@ -133,15 +132,21 @@ def _fill(states: TrainState | None, lanes: list[_Lane], waiting: Iterator[Job],
 
 def _update(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]) -> tuple[TrainState, jax.Array]:
     active, rates = np.zeros(len(lanes), bool), np.zeros(len(lanes), jax.dtypes.canonicalize_dtype(float))
-    indices = np.zeros((len(lanes), _examples(lanes).validation.shape[1]), np.int32)
+    batches = {}
     for lane in lanes:
         if lane.job and lane.left:
             active[lane.number] = True
             rates[lane.number] = lane.job.schedule.rate(lane.step // lane.job.examples.steps_per_epoch)
-            indices[lane.number] = lane.job.examples.batch(lane.job.schedule.seed, lane.step)
+            batches[lane.number] = lane.job.examples.batch(lane.job.schedule.seed, lane.step)
             lane.step, lane.left = lane.step + 1, lane.left - 1
-    states, metrics = steps.train(states, arrays, indices, rates, active)
+    states, metrics = steps.train(states, arrays, _stacked(batches, len(lanes)), rates, active)
     return states, metrics["loss"]
+
+
+def _stacked(trees: dict[int, Any], lanes: int) -> Any:
+    """The trees of some lanes as one with an axis of all; the others have that of the first, and no use of it."""
+    first = next(iter(trees.values()))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(trees.get(number, first) for number in range(lanes)))
 
 
 def _report(states: TrainState, active: list[tuple[_Lane, Job]], losses: jax.Array) -> None:
@@ -158,15 +163,8 @@ def _report(states: TrainState, active: list[tuple[_Lane, Job]], losses: jax.Arr
 def _end_epoch(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]) -> TrainState:
     if not any(lane.job for lane in lanes):
         return states
-    shape = (len(lanes), *_examples(lanes).validation.shape)
-    rows, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-    for lane in lanes:
-        if lane.job:
-            rows[lane.number], weights[lane.number] = lane.job.examples.validation, lane.job.examples.weights
-    sums = tuple(
-        steps.evaluate(states.params, states.model_state, arrays, rows[:, batch], weights[:, batch])
-        for batch in range(shape[1])
-    )
+    count = next(lane.job for lane in lanes if lane.job).examples.validation_batches  # as many in all lanes
+    sums = tuple(_validate(steps, states, arrays, lanes, number) for number in range(count))
     states, metrics = steps.end_epoch(states, sums)
     measures = jax.device_get(metrics)
     for lane in lanes:
@@ -175,12 +173,20 @@ def _end_epoch(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_La
     return states
 
 
+def _validate(
+    steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane], number: int
+) -> dict[str, jax.Array]:
+    batches = {lane.number: lane.job.examples.validation_batch(number) for lane in lanes if lane.job}
+    examples, weights = _stacked(batches, len(lanes))
+    return steps.evaluate(states.params, states.model_state, arrays, examples, weights)
+
+
 def _save(states: TrainState, lanes: list[_Lane], mesh: Mesh, stop: bool) -> list[int]:
     """Saves the runs that are due or, to stop, all; the steps that were saved."""
     saved = []
     for lane in lanes:
         job = lane.job
-        if job and (stop or job.due()) and not _fail_if_broken(states, lane, job):
+        if job and (stop or job.due(lane.step)) and not _fail_if_broken(states, lane, job):
             state = sharding.take(states, lane.number, mesh)
             saved.append(lane.step)
             if stop:
@@ -203,11 +209,6 @@ def _fail_if_broken(states: TrainState, lane: _Lane, job: Job) -> bool:
             )
         )
     return step > 0
-
-
-def _examples(lanes: list[_Lane]) -> Examples:
-    """Those of any job: all have batches of one size, and as many of validation."""
-    return next(lane.job for lane in lanes if lane.job).examples
 
 
 def _close(lanes: list[_Lane]) -> None:

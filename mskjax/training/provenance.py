@@ -22,8 +22,11 @@ PACKAGES = ("mskjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "num
 def check_config(workdir: Path, config: Mapping[str, Any], free: Sequence[str] = FREE) -> None:
     """Raises `ValueError` naming the fields, but for `free` ones, in which `config` differs from the folder's own.
 
-    A field that the folder's lacks is a later version's, which may have changed more than that.
+    A field that the folder's lacks is a later version's, which may have changed more than that. A learning rate that
+    falls until the last epoch depends on `epochs`, which are then not free.
     """
+    if config.get("decay") == "cosine":
+        free = [name for name in free if name != "epochs"]
     former = read_json(workdir / "config.json")
     if new := sorted(config.keys() - former.keys() - set(free)):
         raise ValueError(

@@ -6,23 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mskjax import tasks
-from mskjax.data import batches
-from mskjax.data.dataset import Dataset, read_dataset
+from mskjax.data.dataset import read_dataset
 from mskjax.files import require_folder
-from mskjax.training import optim, sharding, signals
+from mskjax.training import optim, sharding, signals, supply
 from mskjax.training.curves import plot_curves
-from mskjax.training.examples import Examples, of_splits
+from mskjax.training.examples import Examples
 from mskjax.training.folder import RunFolder, is_done
 from mskjax.training.loop import fit
 from mskjax.training.progress import Progress
 from mskjax.training.state import TrainState
-from mskjax.training.step import Arrays, compile_steps
+from mskjax.training.step import compile_steps
+from mskjax.training.supply import Supply
 from mskjax.training.writer import METRICS, read_rows
 
 
@@ -35,37 +34,33 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     Raises `ValueError` or `OSError` for inputs that do not fit and for a loss that is not finite, and
     `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint and the best weights so far are saved.
     """
-    config, workdir = _balanced(plain(config)), Path(workdir)
+    config, workdir = _resolved(plain(config)), Path(workdir)
     if is_done(workdir, config):
         logging.info("%s is done", workdir)
         return
     check(config)
     require_folder(workdir)
     mesh = sharding.make_mesh(config["devices"], config["batch_size"])
-    dataset = read_dataset(config["dataset"]).without_test()
-    tasks.check_dataset(config["task"], dataset)
-    examples, limits_hu = of_splits(dataset, config["batch_size"]), tasks.limits_hu(tasks.build(config["task"]))
-    arrays = load(dataset, config["image_size"], mesh, limits_hu)
-    train_run(workdir, config, examples, arrays, dataset.manifest, mesh)
+    own = supply.of_run(config, mesh)
+    train_run(workdir, config, own.splits(), own, mesh)
 
 
-def train_run(
-    workdir: Path, config: dict[str, Any], examples: Examples, arrays: Arrays, manifest: Mapping[str, Any], mesh: Mesh
-) -> None:
-    """Trains a run on `examples` of `arrays`, which `load` made of the dataset with that manifest."""
+def train_run(workdir: Path, config: dict[str, Any], examples: Examples, own: Supply, mesh: Mesh) -> None:
+    """Trains a run on `examples` of what it is supplied with."""
     task, optimizer = tasks.build(config["task"]), optim.adam(config.get("weight_decay", 0.0))
-    origin = {"path": config["dataset"], "sha256": manifest["sha256"]}
+    origin = {"path": config["dataset"], "sha256": own.manifest["sha256"]}
     with (
         _Run(workdir, config, origin, examples, task, optimizer) as run,
         signals.caught() as caught,  # from before the first word of a start to the last file
     ):
+        seen = "scans, in crops" if tasks.sees_volumes(config["task"]) else "slices"
+        example = "x".join(map(str, tasks.examples(task, 1, config["image_size"])["image_hu"].shape[1:]))
         logging.info(
-            "%d training and %d validation slices of %dx%d; %d step%s an epoch; %d x %s",
-            *(len(examples.train), int(examples.weights.sum()), *arrays["image_hu"].shape[1:]),
-            *(examples.steps_per_epoch, "s" * (examples.steps_per_epoch != 1)),
+            "%d training and %d validation %s of %s; %d step%s an epoch; %d x %s",
+            *(*examples.counts, seen, example, examples.steps_per_epoch, "s" * (examples.steps_per_epoch != 1)),
             *(mesh.size, mesh.devices.flat[0].device_kind),
         )
-        fit(compile_steps(task, optimizer, mesh), arrays, [run], mesh, caught)
+        fit(compile_steps(task, optimizer, mesh), own.arrays, [run], mesh, caught)
 
 
 class _Run(RunFolder):
@@ -92,14 +87,13 @@ class _Run(RunFolder):
         )
 
 
-def load(dataset: Dataset, image_size: int, mesh: Mesh, limits_hu: tuple[float, float] | None = None) -> Arrays:
-    """The slices of a dataset at `image_size`, all of them on every device; "label" is sarcopenia, -1 if not known.
-
-    HU are cut to `limits_hu`, which `tasks.limits_hu` tells of a task, before they are resampled.
-    """
-    label = dataset.cases["sarcopenia"].fillna(-1).to_numpy(np.int32)
-    fitted = batches.fit(dataset.slices, image_size, limits_hu)
-    return jax.device_put({**fitted, "label": label}, sharding.whole(mesh))
+def _resolved(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with what the dataset decides: by these fields the run is known from now on."""
+    if tasks.is_unlabelled(config["task"]):
+        check(config)
+        steps = supply.of_volumes(config).splits().steps_per_epoch
+        return {**config, "task": tasks.scheduled(config["task"], steps, config["epochs"])}
+    return _balanced(config)
 
 
 def _balanced(config: dict[str, Any]) -> dict[str, Any]:

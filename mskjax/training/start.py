@@ -34,8 +34,8 @@ def starting_state(
 ) -> TrainState:
     """The state to go on from, on the first device; which layers learn is logged."""
     tasks.say_policy(config["task"])
-    key, size = jax.random.key(config["seed"]), config["image_size"]
-    params, model_state = task.init(key, {"image_hu": jax.ShapeDtypeStruct((1, size, size), "int16")})
+    key = jax.random.key(config["seed"])
+    params, model_state = task.init(key, tasks.examples(task, 1, config["image_size"]))
     optim.check_freeze(params, task.freeze)
     if checkpoints.latest_step is not None:
         return checkpoints.restore(_abstract(_state(params, model_state, task, optimizer, key)))

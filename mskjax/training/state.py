@@ -43,11 +43,20 @@ class Selection(struct.PyTreeNode):
         )
 
     def after_epoch(
-        self, params: Params, model_state: Any, validation_loss: Float[Array, ""], step: Int[Array, ""]
+        self,
+        params: Params,
+        model_state: Any,
+        validation_loss: Float[Array, ""],
+        step: Int[Array, ""],
+        keeps_last: bool = False,
     ) -> "Selection":
-        """Ends the epoch at `step`: keeps the weights if their validation loss is the lowest; counts flat epochs."""
+        """Ends the epoch at `step`: keeps the weights if their validation loss is the lowest; counts flat epochs.
+
+        With `keeps_last` every finite validation loss counts as the lowest, so that the last weights are kept.
+        """
         training_loss = self.running_loss / self.running_steps
-        validation_fell, training_fell = validation_loss < self.best_loss, training_loss < self.best_training_loss
+        lowest = jnp.full_like(self.best_loss, jnp.inf) if keeps_last else self.best_loss
+        validation_fell, training_fell = validation_loss < lowest, training_loss < self.best_training_loss
         # With NaN nothing has fallen, so that broken weights are never kept.
         best = jax.tree.map(
             lambda new, old: jnp.where(validation_fell, new, old),

@@ -160,7 +160,7 @@ def test_xla_counts_the_state_and_the_slices_once(monkeypatch):
     """The state is updated in place; beside it lie the slices and four arrays of the parameters' size at most."""
     numbers = 100_000
     monkeypatch.setattr(tasks, "build", lambda config: Toy(lambda w: jnp.sin(w).sum(), numbers))
-    run = {"task": {}, "image_size": 64, "batch_size": 4}
+    run = {"task": {"name": "toy"}, "image_size": 64, "batch_size": 4}
     least = 4 * 4 * numbers + 20 * (64 * 64 * 3 + 8 + 4)  # the weights, the best weights and two moments
     assert memory.of_run(run, slices=20).total == pytest.approx(least + 2 * 4 * numbers, rel=1e-3)
     assert least < memory.by_xla(run, slices=20) < least + 4 * 4 * numbers

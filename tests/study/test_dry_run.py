@@ -10,9 +10,8 @@ from mskjax.data.dataset import read_dataset
 from mskjax.study import dry_run
 from mskjax.study.estimates import Measured, networks
 from mskjax.study.sweep import prepare
-from mskjax.training import sharding
+from mskjax.training import sharding, supply
 from mskjax.training.loop import Interrupted
-from mskjax.training.run import load
 from mskjax.training.step import Steps
 
 
@@ -92,8 +91,7 @@ def test_steps_are_taken_until_it_is_enough(squares, tmp_path, monkeypatch, enou
     monkeypatch.setattr(dry_run, "compiled_bytes", lambda compiled: len(made))
     monkeypatch.setattr(dry_run, "compile_steps", lambda *_: Steps(Train(), lambda *own: batches.append(own), len))
     study, _, cells = prepare(config(squares, inits=("random",)), tmp_path)
-    arrays = load(read_dataset(squares), study["image_size"], sharding.make_lanes(1, 1))
     ((run, _),) = networks(study, cells).values()
-    found = dry_run.measure(run, arrays)
+    found = dry_run.measure(run, supply.of_cells(run, sharding.make_lanes(1, 1), read_dataset(squares)))
     assert (len(steps), len(batches)) == (taken, taken)
     assert (found.device, found.xla_bytes) == ("cpu", 1)

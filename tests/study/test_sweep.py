@@ -15,10 +15,10 @@ from mskjax.files import atomic_path, write_json
 from mskjax.study import mask_judge, sweep
 from mskjax.study.data_efficiency import plan
 from mskjax.study.shares import Share
-from mskjax.training import Interrupted, lock, provenance, signals
+from mskjax.training import Interrupted, lock, provenance, signals, supply
 from mskjax.training.writer import read_rows
 
-PROGRAMS = ("train_step", "evaluate_step", "_end_epoch", "predict")
+PROGRAMS = ("train_step", "evaluate_step", "end_epoch", "predict")
 FILES = {"config.json", "provenance.json", "metrics.jsonl", "scores.csv", "predictions.npz", "best", "DONE"}
 
 
@@ -106,14 +106,14 @@ def test_two_shares_do_every_cell_once(quick, pretrained, squares, tmp_path):
 def test_what_another_process_has_ended_meanwhile_is_not_trained_again(
     quick, pretrained, squares, tmp_path, monkeypatch
 ):
-    workdir, study, load = begin(pretrained, tmp_path / "study"), config(squares), sweep.load
+    workdir, study, of_cells = begin(pretrained, tmp_path / "study"), config(squares), supply.of_cells
 
     def overtaken(*arguments):
-        monkeypatch.setattr(sweep, "load", load)
+        monkeypatch.setattr(supply, "of_cells", of_cells)
         sweep.sweep(study, workdir)
-        return load(*arguments)
+        return of_cells(*arguments)
 
-    monkeypatch.setattr(sweep, "load", overtaken)
+    monkeypatch.setattr(supply, "of_cells", overtaken)
     sweep.sweep(study, workdir)
     assert len(quick.trained) == len(set(quick.trained)) == 12
     assert not list(workdir.rglob(".lock"))

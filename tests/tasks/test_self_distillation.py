@@ -123,7 +123,11 @@ def test_scans_are_evaluated_each_by_itself_and_always_alike(begun, batch):
     evaluate = quick(task.evaluate)
     together = evaluate(params, state, batch)
     swapped = evaluate(params, state, {"image_hu": batch["image_hu"][::-1]})
-    assert together.keys() == {"loss", "patch", "image", "reconstruction", "teacher_entropy", "feature_spread"}
+    signs = {"teacher_entropy", "feature_spread", "teacher_lag"}
+    assert together.keys() == {"loss", "patch", "image", "reconstruction", *signs}
+    assert not together["teacher_lag"].any(), "the teacher begins as the student"
+    moved = jax.tree.map(lambda leaf: 1.5 * leaf, params)
+    np.testing.assert_allclose(evaluate(moved, state, batch)["teacher_lag"], 0.5, rtol=1e-5)
     for name, values in together.items():
         assert values.shape == (SCANS,)
         np.testing.assert_allclose(values, swapped[name][::-1], rtol=1e-4, err_msg=name)

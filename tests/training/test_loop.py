@@ -37,8 +37,8 @@ class Recorder:
     def epoch(self, row):
         self.rows.append(row)
 
-    def due(self):
-        return self.checkpoints.due()
+    def due(self, step):
+        return self.checkpoints.due(step)
 
     def save(self, state):
         self.checkpoints.save(state)
@@ -289,7 +289,7 @@ def test_lanes_train_each_job_as_if_it_were_alone(one_by_one, lanes, tmp_path, c
     arrays, jobs = jobs_of(tmp_path, COUNTS)
     with jax.log_compiles():
         on_lanes(lanes, arrays, jobs)
-    for name in ("train_step", "evaluate_step", "_end_epoch"):
+    for name in ("train_step", "evaluate_step", "end_epoch"):
         assert caplog.text.count(f"Finished XLA compilation of jit({name})") == 1
     assert_same_jobs(jobs, one_by_one)
     assert len({len(job.rows) for job in jobs}) > 1  # some stopped early

@@ -160,7 +160,7 @@ def test_another_runs_checkpoint_is_gone_on_from(finished, squares, tmp_path):
         ({"task": {"freeze": (".*",)}}, "no parameter to train"),
         (
             {"dataset": "{unsplit}"},
-            r"14 training and 0 validation slices.*--validation_fraction=0\.2, or .* column split",
+            r"14 training and 0 validation cases.*--validation_fraction=0\.2, or .* column split",
         ),
     ],
 )
