@@ -1,9 +1,7 @@
-"""Scans become a dataset of volumes: with masks, without any, or phantoms; no work is done twice, nothing half."""
+"""Scans become a dataset of volumes: with masks, without any, or phantoms."""
 
-import errno
 import json
 import pickle
-import resource
 
 import numpy as np
 import pytest
@@ -11,8 +9,9 @@ import SimpleITK as sitk
 from dicom_files import body_hu, write_series
 from pair_files import ALL_TRAIN, mask_on, pair, write_image
 from PIL import Image
+from volume_files import HALVED, make, state
 
-from mskjax.data import npy_files, phantom_volumes, prepare, volume_cases
+from mskjax.data import phantom_volumes, prepare, volume_cases
 from mskjax.data.anatomy.patient import draw
 from mskjax.data.dataset import read_dataset
 from mskjax.data.pairs import Pair
@@ -20,33 +19,14 @@ from mskjax.data.request import Request, fulfil
 from mskjax.data.volume_cases import VolumeOptions
 from mskjax.data.volume_folder import check_digests, read_volumes
 
-# Of slices 5 mm apart with pixels of 1.5 x 1.0 mm: as they are within a slice, and a plane between two slices.
-HALVED = VolumeOptions((1.0, 1.5, 2.5))
-
-
-@pytest.fixture
-def made(cohort):
-    """The dataset of three scans whose masks lie on slices 1 and 2."""
-    assert make(cohort) == {}
-    return cohort / "out"
-
-
-def make(cohort, options=HALVED, **choice):
-    return prepare.prepare([pair(cohort, i, **choice) for i in range(3)], cohort / "out", ALL_TRAIN, None, options)
-
 
 def seen_from_ras(image: np.ndarray) -> np.ndarray:
     """An axial slice [h, w] along i (to the right) and j (to the front)."""
     return image[::-1, ::-1].T
 
 
-def state(folder):
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
-
-
-def test_scans_with_masks_become_volumes(made):
-    volumes = read_volumes(made)
+def test_scans_with_masks_become_volumes(volume_dataset):
+    volumes = read_volumes(volume_dataset)
     check_digests(volumes)
     assert len(volumes) == 3 and volumes.spacing_mm == (1.0, 1.5, 2.5)
     assert volumes.cases["slice_index"].tolist() == [1] * 3, "the middle of slices 1 and 2, the lower of two"
@@ -65,8 +45,8 @@ def test_scans_with_masks_become_volumes(made):
             np.testing.assert_array_equal(found, seen_from_ras(mask[of][body]))
 
 
-def test_what_is_scored_is_the_slice_at_its_own_grid(made):
-    dataset = read_dataset(made)
+def test_what_is_scored_is_the_slice_at_its_own_grid(volume_dataset):
+    dataset = read_dataset(volume_dataset)
     for row, height in enumerate((12, 15, 12)):
         image_hu, mask, spacing_mm = dataset.slices.case(row)
         np.testing.assert_array_equal(image_hu, body_hu(4, height, 10, seed=row)[1])
@@ -87,13 +67,15 @@ def test_the_scored_slice_is_chosen_and_the_grid_laid_through_it(cohort, choice,
 
 @pytest.mark.parametrize("thickness_mm", [1.0, 5.0])
 def test_a_mask_on_one_slice_labels_one_plane(tmp_path, thickness_mm):
-    write_image(tmp_path / "ct/case0.nii.gz", body_hu(9), (thickness_mm, 1.0, 1.0))
+    image_hu = body_hu(9)
+    image_hu[:2] = -1000  # so that the box begins above the first plane
+    write_image(tmp_path / "ct/case0.nii.gz", image_hu, (thickness_mm, 1.0, 1.0))
     write_image(tmp_path / "muscle/case0.nii.gz", mask_on(3, depth=9), (thickness_mm, 1.0, 1.0))
     options = VolumeOptions((1.5, 1.5, 2.0))
     assert prepare.prepare([pair(tmp_path)], tmp_path / "out", ALL_TRAIN, None, options) == {}
     volumes = read_volumes(tmp_path / "out")
     planes, label = volumes.label(0)
-    assert len(planes) == len(label) == 1
+    assert len(planes) == len(label) == 1 and volumes.box(0)[0].start > 0
     assert volumes.grid(0).positions[0][planes[0] + volumes.box(0)[0].start] == 3
 
 
@@ -160,110 +142,6 @@ def test_bitmaps_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"volumes are made of CT, and \S+a\.png is a bitmap; leave --spacing_mm out"):
         prepare.prepare([Pair(tmp_path / "a.png")], tmp_path / "out", ALL_TRAIN, None, HALVED)
     assert not (tmp_path / "out").exists()
-
-
-def test_what_is_done_is_skipped_and_what_was_harmed_is_made_again(cohort, made, monkeypatch):
-    before = state(made)
-    with monkeypatch.context() as patched:
-        patched.setattr(volume_cases, "_make", lambda *_: pytest.fail("made again"))
-        make(cohort)
-    assert state(made) == before
-    for name in ("volumes", "labels", "prepared"):
-        for path in (made / name).iterdir():
-            path.write_bytes(path.read_bytes()[:-1])
-    (made / "volumes.csv").unlink()
-    assert make(cohort) == {}
-    check_digests(read_volumes(made))
-    for name, (_, content) in before.items():
-        assert name.suffix == ".npz" or (made / name).read_bytes() == content, name
-
-
-def test_a_killed_command_goes_on_where_it_was(cohort, monkeypatch):
-    seen, original = [], npy_files.save
-
-    def stop_at_the_third_volume(path, array):
-        seen.append(path.parent.name)
-        if len(seen) == 6:
-            left = path.parent / f".{path.name}.abcdefgh"  # as a killed process leaves it
-            left.mkdir()
-            (left / path.name).write_bytes(b"half")
-            raise KeyboardInterrupt
-        return original(path, array)
-
-    monkeypatch.setattr(npy_files, "save", stop_at_the_third_volume)
-    with pytest.raises(KeyboardInterrupt):
-        make(cohort)
-    assert not (cohort / "out/dataset.json").exists()
-    assert len(list((cohort / "out/prepared").glob("*.json"))) == 2
-    assert make(cohort) == {}
-    assert seen == ["labels", "volumes"] * 4, "the third alone was made again"
-    assert sorted(len(list((cohort / "out" / name).iterdir())) for name in ("volumes", "labels", "prepared")) == [
-        3,
-        3,
-        6,
-    ]
-    check_digests(read_volumes(cohort / "out"))
-
-
-def test_a_full_disk_ends_the_command_and_leaves_nothing_half_written(cohort, monkeypatch):
-    original, written = npy_files.save, []
-
-    def full(path, array):
-        written.append(path)
-        if len(written) > 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return original(path, array)
-
-    monkeypatch.setattr(npy_files, "save", full)
-    with pytest.raises(OSError, match="no space is left on the disk; make room and run the same command again"):
-        make(cohort)
-    assert not (cohort / "out/dataset.json").exists() and len(written) == 3
-    monkeypatch.setattr(npy_files, "save", original)
-    assert make(cohort) == {} and len(read_volumes(cohort / "out")) == 3
-
-
-def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path):
-    """A limit to the size of files stands for the full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OSError) as caught:
-            npy_files.save(tmp_path / "a.npy", np.zeros(10_000, np.int16))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert caught.value.errno == errno.EFBIG
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("options", [VolumeOptions((1.0, 1.5, 5.0)), VolumeOptions((1.0, 1.5, 2.5), False)])
-def test_another_spacing_or_box_makes_all_anew(cohort, made, options):
-    former = {path.name for path in (made / "volumes").iterdir()}
-    assert make(cohort, options) == {}
-    volumes = read_volumes(made)
-    assert volumes.spacing_mm == options.spacing_mm
-    assert volumes.manifest["made_by"]["options"]["foreground"] == options.foreground
-    present = {path.name for path in (made / "volumes").iterdir()}
-    assert len(present) == 3 and not present & former, "the former ones are forgotten"
-
-
-def test_slices_in_the_place_of_volumes_leave_none_and_touch_no_files_of_the_users(cohort, made):
-    (made / "labels/mine.nii.gz").write_bytes(b"mine")
-    (made / "volumes/case0.npy").write_bytes(b"mine")
-    assert prepare.prepare([pair(cohort)], made, ALL_TRAIN) == {}
-    assert [path.name for name in ("volumes", "labels") for path in (made / name).iterdir()] == [
-        "case0.npy",
-        "mine.nii.gz",
-    ]
-    assert not (made / "volumes.csv").exists()
-    with pytest.raises(ValueError, match="holds slices, not volumes"):
-        read_volumes(made)
-
-
-def test_a_dataset_from_other_images_is_not_replaced(cohort):
-    pairs, source = [pair(cohort)], {"images": str(cohort / "ct"), "masks": str(cohort / "muscle")}
-    prepare.prepare(pairs, cohort / "out", ALL_TRAIN, source, HALVED)
-    with pytest.raises(ValueError, match="would replace it; name another --output"):
-        prepare.prepare(pairs, cohort / "out", ALL_TRAIN, {"images": str(cohort / "muscle")}, HALVED)
 
 
 def test_a_copy_of_a_scan_under_another_patient_may_not_test(cohort):
@@ -354,7 +232,7 @@ def test_real_ct(real_ct, tmp_path, spacing_mm):
     np.testing.assert_array_equal(restored[scored], dataset.slices.mask[0])
 
 
-def test_the_tables_are_told_in_the_manifest(made):
-    manifest = json.loads((made / "dataset.json").read_text())
+def test_the_tables_are_told_in_the_manifest(volume_dataset):
+    manifest = json.loads((volume_dataset / "dataset.json").read_text())
     assert sorted(manifest["sha256"]) == ["cases.csv", "slices.npz", "volumes.csv"]
     assert manifest["made_by"]["options"]["spacing_mm"] == [1.0, 1.5, 2.5]

@@ -1,0 +1,117 @@
+"""A dataset of volumes made again: no work is done twice, and nothing is left half-written or behind."""
+
+import errno
+import resource
+
+import numpy as np
+import pytest
+from pair_files import ALL_TRAIN, pair
+from volume_files import HALVED, make, state
+
+from mskjax.data import npy_files, prepare, volume_cases
+from mskjax.data.volume_cases import VolumeOptions
+from mskjax.data.volume_folder import check_digests, read_volumes
+
+
+def test_what_is_done_is_skipped_and_what_was_harmed_is_made_again(cohort, volume_dataset, monkeypatch):
+    before = state(volume_dataset)
+    with monkeypatch.context() as patched:
+        patched.setattr(volume_cases, "_make", lambda *_: pytest.fail("made again"))
+        make(cohort)
+    assert state(volume_dataset) == before
+    for name in ("volumes", "labels", "prepared"):
+        for path in (volume_dataset / name).iterdir():
+            path.write_bytes(path.read_bytes()[:-1])
+    (volume_dataset / "volumes.csv").unlink()
+    assert make(cohort) == {}
+    check_digests(read_volumes(volume_dataset))
+    for name, (_, content) in before.items():
+        assert name.suffix == ".npz" or (volume_dataset / name).read_bytes() == content, name
+
+
+def test_a_killed_command_goes_on_where_it_was(cohort, monkeypatch):
+    seen, original = [], npy_files.save
+
+    def stop_at_the_third_volume(path, array):
+        seen.append(path.parent.name)
+        if len(seen) == 6:
+            left = path.parent / f".{path.name}.abcdefgh"  # as a killed process leaves it
+            left.mkdir()
+            (left / path.name).write_bytes(b"half")
+            raise KeyboardInterrupt
+        return original(path, array)
+
+    monkeypatch.setattr(npy_files, "save", stop_at_the_third_volume)
+    with pytest.raises(KeyboardInterrupt):
+        make(cohort)
+    assert not (cohort / "out/dataset.json").exists()
+    assert len(list((cohort / "out/prepared").glob("*.json"))) == 2
+    assert make(cohort) == {}
+    assert seen == ["labels", "volumes"] * 4, "the third alone was made again"
+    assert sorted(len(list((cohort / "out" / name).iterdir())) for name in ("volumes", "labels", "prepared")) == [
+        3,
+        3,
+        6,
+    ]
+    check_digests(read_volumes(cohort / "out"))
+
+
+def test_a_full_disk_ends_the_command_and_leaves_nothing_half_written(cohort, monkeypatch):
+    original, written = npy_files.save, []
+
+    def full(path, array):
+        written.append(path)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(path, array)
+
+    monkeypatch.setattr(npy_files, "save", full)
+    with pytest.raises(OSError, match="no space is left on the disk; make room and run the same command again"):
+        make(cohort)
+    assert not (cohort / "out/dataset.json").exists() and len(written) == 3
+    monkeypatch.setattr(npy_files, "save", original)
+    assert make(cohort) == {} and len(read_volumes(cohort / "out")) == 3
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path):
+    """A limit to the size of files stands for the full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError) as caught:
+            npy_files.save(tmp_path / "a.npy", np.zeros(10_000, np.int16))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [VolumeOptions((1.0, 1.5, 5.0)), VolumeOptions((1.0, 1.5, 2.5), False)])
+def test_another_spacing_or_box_makes_all_anew(cohort, volume_dataset, options):
+    former = {path.name for path in (volume_dataset / "volumes").iterdir()}
+    assert make(cohort, options) == {}
+    volumes = read_volumes(volume_dataset)
+    assert volumes.spacing_mm == options.spacing_mm
+    assert volumes.manifest["made_by"]["options"]["foreground"] == options.foreground
+    present = {path.name for path in (volume_dataset / "volumes").iterdir()}
+    assert len(present) == 3 and not present & former, "the former ones are forgotten"
+
+
+def test_slices_in_the_place_of_volumes_leave_none_and_touch_no_files_of_the_users(cohort, volume_dataset):
+    (volume_dataset / "labels/mine.nii.gz").write_bytes(b"mine")
+    (volume_dataset / "volumes/case0.npy").write_bytes(b"mine")
+    assert prepare.prepare([pair(cohort)], volume_dataset, ALL_TRAIN) == {}
+    assert [path.name for name in ("volumes", "labels") for path in (volume_dataset / name).iterdir()] == [
+        "case0.npy",
+        "mine.nii.gz",
+    ]
+    assert not (volume_dataset / "volumes.csv").exists()
+    with pytest.raises(ValueError, match="holds slices, not volumes"):
+        read_volumes(volume_dataset)
+
+
+def test_a_dataset_from_other_images_is_not_replaced(cohort):
+    pairs, source = [pair(cohort)], {"images": str(cohort / "ct"), "masks": str(cohort / "muscle")}
+    prepare.prepare(pairs, cohort / "out", ALL_TRAIN, source, HALVED)
+    with pytest.raises(ValueError, match="would replace it; name another --output"):
+        prepare.prepare(pairs, cohort / "out", ALL_TRAIN, {"images": str(cohort / "muscle")}, HALVED)
