@@ -13,6 +13,7 @@ from mskjax.types import Variables
 
 Path = tuple[str, ...]
 Leaves = dict[Path, Any]
+COLLECTIONS = ("params", "batch_stats")  # of a network
 
 
 def graft(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> Variables:
@@ -21,7 +22,8 @@ def graft(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> Va
     `fresh` are regexes; a leaf stays as `target` has it when one matches its whole path without the collection, as
     "classifier/.*" matches "classifier/bn/scale" and "classifier/bn/mean". Both trees are of variables, {"params",
     "batch_stats"}. Copies take `target`'s types. Raises one `ValueError` that lists every other leaf that `source`
-    lacks or has in another shape. What was copied, what is fresh and what of `source` is unused is logged.
+    lacks or has in another shape. What was copied, what is fresh and what of `source` is unused is logged, but for what
+    a task kept beside its network, such as a teacher.
     """
     wanted, given = check(target, source, fresh)
     copied = [path for path in wanted if not _matches(fresh, path)]
@@ -65,7 +67,7 @@ def _summary(wanted: Leaves, given: Leaves, copied: Collection[Path]) -> str:
         unlike = path in given and given[path].shape != wanted[path].shape
         why = "as asked" if path in given else "the source lacks it"
         fresh.setdefault("the source has it in another shape" if unlike else why, []).append(path)
-    unused = given.keys() - set(copied)
+    unused = {path for path in given if path[0] in COLLECTIONS} - set(copied)
     parts = [f"graft: {len(copied)} leaves copied{_modules(copied, 1)}"]
     parts += [f"{len(paths)} fresh{_modules(paths)}: {why}" for why, paths in sorted(fresh.items())]
     return "; ".join([*parts, f"{len(unused)} of the source unused{_modules(unused)}"])

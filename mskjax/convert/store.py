@@ -14,8 +14,6 @@ from safetensors.numpy import save_file
 from mskjax.files import atomic_path
 from mskjax.types import Variables
 
-COLLECTIONS = ("params", "batch_stats")
-
 
 def save_variables(path: str | Path, variables: Variables, metadata: Mapping[str, str] | None = None) -> None:
     """Writes variables, a tree of arrays, and text that says what they are, whole or not at all."""
@@ -68,5 +66,5 @@ def _opened(path: str | Path) -> Iterator[Any]:
 
 
 def holds_variables(tensors: Mapping[str, np.ndarray]) -> bool:
-    """Whether the names are leaves of Flax variables."""
-    return bool(tensors) and all(name.partition("/")[0] in COLLECTIONS for name in tensors)
+    """Whether the names are leaves of Flax variables: parameters, and what else a network or a task keeps."""
+    return any(name.startswith("params/") for name in tensors)

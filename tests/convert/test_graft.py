@@ -124,3 +124,11 @@ def test_what_is_fresh_need_not_be_in_the_source():
     target = filled("fcn_resnet101", 1, num_classes=1, aux_head=True)
     trunk = {path: leaf for path, leaf in flatten_dict(filled("fcn_resnet101", 2)).items() if path[1] == "backbone"}
     assert set(values(graft(target, unflatten_dict(trunk), HEADS)).values()) == {1, 2}
+
+
+def test_what_a_task_kept_beside_its_network_is_no_part_of_it(caplog):
+    kernel = {"backbone": {"kernel": np.ones(2, np.float32)}}
+    with caplog.at_level("INFO"):
+        grafted = graft({"params": kernel}, {"params": kernel, "teacher": kernel, "step": np.zeros(())})
+    assert grafted.keys() == {"params"}
+    assert "0 of the source unused" in caplog.text

@@ -45,3 +45,9 @@ def test_other_files_are_refused(tmp_path):
         load_variables(tmp_path)
     with pytest.raises(OSError, match="absent"):
         load_variables(tmp_path / "absent.safetensors")
+
+
+def test_a_task_may_keep_more_than_a_network(tmp_path):
+    variables = {"params": {"kernel": np.ones(2, np.float32)}, "teacher": {"kernel": np.zeros(2, np.float32)}}
+    save_variables(tmp_path / "own.safetensors", variables)
+    assert load_variables(tmp_path / "own.safetensors")[0].keys() == {"params", "teacher"}
