@@ -80,7 +80,7 @@ def _plate(
         f"Slices of {who} with reference and predicted outlines, and predicted masks",
         f"Tests of {cell}, by their labels{f': {which}' if which else ', the worst Dice first'}. Above the "
         "slice, then both outlines, below the predicted mask, before bone is cut out of it. Seen from the feet.",
-        (max(_INCHES * len(chosen), 4.6), _INCHES * 0.8 * len(_ROWS) + 0.8),
+        (max(_INCHES * len(chosen), 4.6), _INCHES * 0.72 * len(_ROWS) + 0.8),
         draw,
     )
 
@@ -101,6 +101,7 @@ def _draw(
     for axes in column:
         axes.set(xticks=[], yticks=[], xlim=(0, width_mm), ylim=(height_mm, 0))
         axes.spines[:].set_visible(False)
+        axes.set_anchor("N")  # in one line, however high the slices are
 
 
 def _told(case: Mapping[str, Any]) -> str:

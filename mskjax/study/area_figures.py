@@ -75,7 +75,7 @@ def areas_figure(tests: pd.DataFrame, init: str, rules: Sequence[Cutoff]) -> Pla
                 axes.plot(*of_sex.T, _marker(place), label=f"{name}, {len(of_sex)}", **style)
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set(xlabel="SMA of the reference (cm²)", ylabel="SMA of the prediction (cm²)")
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", frameon=True, framealpha=1.0, edgecolor="none")
 
     drawn = (
         "Dashed are the cut-offs that decide, in the colour of their sex: upper left and lower right of where the two "
