@@ -1,13 +1,13 @@
 """Turns published weights into mskjax's own file: one safetensors with the source, its hash, licence and preprocessing.
 
-Examples:
     python -m launch.convert --model=fcn_resnet101 --download --output=third_party_weights/fcn_resnet101.safetensors
     python -m launch.convert --model=fcn_resnet101 --weights=fcn_resnet101_coco-7ecb50ca.pth --output=coco.safetensors
     python -m launch.convert --model=inception_v3 --weights=RadImageNet-InceptionV3_notop.h5 --output=v3.safetensors
     python -m launch.convert --model=densenet121 --variant=torchvision --weights=DenseNet121.pt --output=d.safetensors
-    python -m launch.convert --model=smit_encoder --weights=pre_train_weight.pt --output=smit.safetensors
+    python -m launch.convert --model=smit_encoder --weights=pre_train_weight.pt --output=smit_encoder.safetensors
 
-The first name is where --config=configs/segmentation.py:init=segmentation looks.
+The first name is where configs/segmentation.py:init=segmentation looks. configs/smit_segmentation.py looks for
+third_party_weights/smit_encoder.safetensors, of SMIT's pretraining; smit_segmenter takes a whole fine-tuned network.
 
 third_party_weights/README.md lists the entries that can be downloaded and how to obtain the others. Nothing that a
 weight file names is run. An output that was made of the same source with the same options is left as it is.

@@ -10,7 +10,9 @@ smd_hu, smi_cm2_m2), decisions.csv, measurements.json (settings, the file's own 
 without, volume), mask.nii.gz on the scan's own grid, mask.dcm (DICOM SEG, for a DICOM scan) and overlay.png. The mask
 written is the one measured: the chosen slices, after bone and HU window; measured again, it gives the same figures.
 Bone is looked for in 3-D in a straight stack of slices and in 2-D in a single or gantry-tilted slice.
-Published cut-offs of low muscle are of L3: they decide, all side by side, on the slice --level, or on a single one.
+Published cut-offs of low muscle are of L3: they decide, all side by side, on the slice --level, or on the slice that is
+measured alone. No command finds L3 by itself: look at the scan, and count from the feet.
+A run of volumes (configs/smit_segmentation.py) needs the whole scan, also where one slice is measured.
 """
 
 from absl import flags
@@ -19,14 +21,12 @@ from launch.main import run
 
 IMAGE = flags.DEFINE_string("image", None, "DICOM series folder or file, NIfTI or NRRD.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results, replacing a former measurement's.", required=True)
-RUN = flags.DEFINE_string(
-    "run", None, "Run of launch.train that predicts the mask; one of volumes sees the whole scan."
-)
+RUN = flags.DEFINE_string("run", None, "Run of launch.train that predicts the mask, of slices or of volumes.")
 MASK = flags.DEFINE_multi_string("mask", None, "Finished mask instead of a run; a plain and an outlined bitmap: twice")
 flags.DEFINE_string("series", None, "Which DICOM series, where the folder holds several.")
 LABEL = flags.DEFINE_multi_string("label", None, "Number or name of a label of the mask; several: 86,87 or twice")
 SLICE = flags.DEFINE_string("slice", None, "Slice K or slices A:B (A up to but not B), from 0 at the feet. [all]")
-flags.DEFINE_integer("level", None, "The measured slice that is at L3, which cut-offs decide on. [the only one]")
+flags.DEFINE_integer("level", None, "The slice at L3, by which cut-offs decide; one of those measured. [the only one]")
 flags.DEFINE_enum("sex", None, ["M", "F"], "The patient's sex, for cut-offs.", case_sensitive=False)
 flags.DEFINE_float("height_m", None, "The patient's height in metres.")
 flags.DEFINE_float("weight_kg", None, "The patient's weight in kilograms, for cut-offs that ask for the BMI.")

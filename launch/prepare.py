@@ -15,8 +15,8 @@ the outline drawn in. Folders and globs are matched by file name. A CSV has a ro
 case_id, patient_id, slice (as --slices), label (several as 1|2), series, mask_plain (the plain bitmap, where mask is
 outlined and image is none), level_mask, level_label, sex, age_years, height_m, weight_kg, sarcopenia (1 or 0), split.
 A CSV of labels has case (the case_id, or the image's name without ending), sarcopenia, and any of sex to split, and
-patient_id: give it to bitmaps of one patient, as they name nobody. With a label, one slice needs no mask. Of volumes
-one drawn slice is scored, that of --slices or the middle one.
+patient_id: give it to bitmaps of one patient, as they name nobody. With a label, one slice needs no mask. Of whole
+scans (--spacing_mm) every drawn slice trains, others are unknown; one is scored, that of --slices or the middle one.
 Cases that fail are listed with why (exit status 1). Run it again: what is done is skipped; a dataset from other files
 is not replaced. cases.csv repeats your paths; ids are yours or keyed hashes, whose key (case_key) is not to be shared.
 """
@@ -34,17 +34,17 @@ FLAGS = (
     flags.DEFINE_string("labels", None, "CSV of what is known of cases: sarcopenia, sex and so on."),
     flags.DEFINE_integer("phantom", None, "Number of phantom patients, in place of images.", lower_bound=1),
     flags.DEFINE_string("output", None, "Dataset folder to write.", required=True),
-    flags.DEFINE_string("slices", None, "Number from 0 at the feet, or all (default) in the mask, largest, level."),
+    flags.DEFINE_string("slices", None, "Of each mask: all (default), largest, level, or number K from 0 at the feet."),
     flags.DEFINE_list("label", None, "Numbers or names of the muscle where masks hold several labels."),
     flags.DEFINE_string("level_mask", None, "Folder, glob or file of masks that hold the level."),
     flags.DEFINE_string("level_label", None, "Name or number of the level; its middle slice is taken."),
-    flags.DEFINE_list("spacing_mm", None, "Makes volumes of this spacing: right-left, back-front, feet-head."),
-    flags.DEFINE_boolean("foreground", None, "Cuts volumes to what is above -175 HU (default)."),
+    flags.DEFINE_list("spacing_mm", None, "Keeps whole scans, at this spacing: right-left, back-front, feet-head."),
+    flags.DEFINE_boolean("foreground", None, "With --spacing_mm: cuts scans to the box of the body (default)."),
     flags.DEFINE_float("validation_fraction", 0.2, "Fraction of patients that validate; see --test_fraction."),
     flags.DEFINE_float("test_fraction", 0.2, "Fraction of patients that test, where no split is given."),
     flags.DEFINE_integer("seed", 0, "Draws the splits, and the phantoms.", lower_bound=0),
     flags.DEFINE_integer("phantom_size", 256, "Rows and columns of phantom slices.", lower_bound=32),
-    flags.DEFINE_integer("workers", 1, "Processes that read images.", lower_bound=1),
+    flags.DEFINE_integer("workers", 1, "Processes that read images, side by side.", lower_bound=1),
 )
 
 

@@ -8,6 +8,7 @@ r"""Trains a network on a dataset, or goes on with a run that was stopped.
     python -m launch.train --config=configs/jigsaw.py --config.dataset=DATASET --workdir=RUN
     python -m launch.train --config=configs/classification.py:network=densenet121,policy=unfreezetop10 \
         --config.dataset=DATASET --workdir=RUN
+    python -m launch.train --config=configs/smit_segmentation.py --config.dataset=VOLUMES --workdir=RUN
 
 The head of each file in configs/ explains its config strings, which stand after the colon, several with commas; smoke
 trains in seconds. The file lists its fields, which --config.FIELD=VALUE sets.
