@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _evaluate_study(kind: str) -> Path:
-    from mskjax.study import results, sarcopenia_results
+    from mskjax.study import results, sarcopenia_results, sarcopenia_segmentation_results
 
     if SPLIT.value != "test":
         raise ValueError("a study is evaluated on its test cases; leave out --split")
@@ -51,8 +51,9 @@ def _evaluate_study(kind: str) -> Path:
     if kind == "data_efficiency":
         return results.evaluate_study(*where, OBSERVERS.value)
     if OBSERVERS.value:
-        raise ValueError("readers of --observers outline muscle, which this study does not predict; leave it out")
-    return sarcopenia_results.evaluate_study(*where)
+        raise ValueError("readers of --observers are compared in studies of configs/data_efficiency.py; leave it out")
+    made = {"sarcopenia_segmentation": sarcopenia_segmentation_results}.get(kind, sarcopenia_results)
+    return made.evaluate_study(*where)
 
 
 if __name__ == "__main__":

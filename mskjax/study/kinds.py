@@ -7,11 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 import pandas as pd
 
 from mskjax.data.dataset import Dataset
-from mskjax.study import data_efficiency, sarcopenia, sarcopenia_cohort, starts
+from mskjax.data.volume_folder import read_volumes
+from mskjax.study import data_efficiency, sarcopenia, sarcopenia_cohort, sarcopenia_segmentation, starts
 from mskjax.study.cell_run import Judge
 from mskjax.study.mask_judge import mask_judge
 from mskjax.study.probability_judge import probability_judge
 from mskjax.study.settings import Config, plain
+from mskjax.study.volume_judge import volume_judge
 
 Cases = tuple[str, ...]
 
@@ -84,6 +86,10 @@ def _of_slices(judge: Callable[[Dataset, Any, int, int], Judge]) -> Callable[[Da
     return lambda dataset, task, run: judge(dataset, task, run["image_size"], run["batch_size"])
 
 
+def _of_volumes(dataset: Dataset, task: Any, run: Mapping[str, Any]) -> Judge:
+    return volume_judge(dataset, read_volumes(run["dataset"]), task, run)
+
+
 KINDS = {
     "data_efficiency": Kind(
         axis="inits",
@@ -114,6 +120,20 @@ KINDS = {
         run_config=sarcopenia.run_config,
         judge=_of_slices(probability_judge),
         factors=sarcopenia.factors,
+        notes=sarcopenia_cohort.notes,
+    ),
+    "sarcopenia_segmentation": Kind(
+        axis="inits",
+        masks=True,
+        free=sarcopenia_segmentation.FREE,
+        checked=sarcopenia_segmentation.checked,
+        check=sarcopenia_segmentation.check,
+        learned=sarcopenia_segmentation.learned,
+        missing=sarcopenia_segmentation.missing,
+        plan=sarcopenia_segmentation.plan,
+        run_config=sarcopenia_segmentation.run_config,
+        judge=_of_volumes,
+        factors=sarcopenia_segmentation.factors,
         notes=sarcopenia_cohort.notes,
     ),
 }
