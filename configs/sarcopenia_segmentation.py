@@ -6,7 +6,8 @@ test (3). Table 3, tests of each shuffle: mean Dice 0.87 to 0.98, mean area diff
 shuffle of Dice 0.93: areas within 7.1 %, 3.2 % on average, and 16 of 16 decisions right by 144 cm2 in men and 92 in
 women. The shuffle shown here is the one that validation prefers.
 
-    python -m launch.prepare --images=SCANS --masks=OUTLINES --cases=CASES.csv --spacing_mm=1.5,1.5,2 --output=DATASET
+    python -m launch.prepare --images=SCANS --masks=OUTLINES --labels=LABELS.csv --spacing_mm=1.5,1.5,2 \
+        --output=DATASET
     python -m launch.convert --model=smit_encoder --weights=pre_train_weight.pt \
         --output=third_party_weights/smit_encoder.safetensors
     python -m launch.sweep --config=configs/sarcopenia_segmentation.py --config.dataset=DATASET --workdir=STUDY

@@ -124,14 +124,14 @@ def check_dataset(config: Mapping[str, Any], dataset: Dataset) -> None:
         require_masks(dataset, f"task {config['name']}")
 
 
-def check_volumes(config: Mapping[str, Any], volumes: Volumes) -> None:
-    """Raises `ValueError` where a task that `config` describes cannot be learned from volumes: they need outlines."""
-    bare = ~volumes.labelled
-    if config["name"] == "volume_segmentation" and bare.any():
+def check_volumes(config: Mapping[str, Any], volumes: Volumes, rows: Sequence[int]) -> None:
+    """Raises `ValueError` where the task that `config` describes cannot be learned from the volumes at `rows`."""
+    labelled = volumes.labelled
+    bare = [row for row in rows if not labelled[row]]
+    if bare and not is_unlabelled(config):
         raise ValueError(
-            f"task volume_segmentation needs a mask of every scan, and {bare.sum()} of {len(bare)} have none, such as "
-            f"case {volumes.cases['case_id'].iloc[int(bare.argmax())]}; prepare the dataset with their masks, or "
-            "without these scans"
+            f"task {config['name']} needs a mask of every scan, and {len(bare)} of {len(rows)} have none, such as case "
+            f"{volumes.cases['case_id'].iloc[bare[0]]}; prepare the dataset with their masks, or without these scans"
         )
 
 

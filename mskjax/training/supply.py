@@ -70,6 +70,7 @@ class OfVolumes:
     """The volumes of a dataset, and what reads a crop of one."""
 
     volumes: Volumes
+    task: Mapping[str, Any]
     read: stream.Read
     crops_per_scan: int
     batch_size: int
@@ -85,8 +86,9 @@ class OfVolumes:
         return self.choose(*split_rows(self.volumes))
 
     def choose(self, train: Cases, validation: Cases, least_batches: int = 0) -> Examples:
-        """Crops of the scans at these rows."""
+        """Crops of the scans at these rows; `ValueError` where one lacks the mask that the task needs."""
         rows = tuple(map(int, train)), tuple(map(int, validation))
+        tasks.check_volumes(self.task, self.volumes, (*rows[0], *rows[1]))
         return Stream(self.read, *rows, self.batch_size, self.crops_per_scan, least_batches)
 
 
@@ -99,7 +101,7 @@ def of_slices(config: Mapping[str, Any], mesh: Mesh, dataset: Dataset) -> OfSlic
 def of_volumes(config: Mapping[str, Any]) -> OfVolumes:
     """The volumes of the dataset that the config of a run names.
 
-    Raises `ValueError` where it holds none, their spacing is not the config's, or they lack what the task needs.
+    Raises `ValueError` where it holds none, or their spacing is not the config's.
     """
     volumes = read_volumes(config["dataset"])
     if list(volumes.spacing_mm) != [float(mm) for mm in config["spacing_mm"]]:
@@ -108,13 +110,16 @@ def of_volumes(config: Mapping[str, Any]) -> OfVolumes:
             f"{config['dataset']} was prepared at {own} mm and config.spacing_mm is {asked}; prepare it at that "
             f'spacing by launch.prepare, or set --config.spacing_mm="{volumes.spacing_mm}"'
         )
-    tasks.check_volumes(config["task"], volumes)
     reads = stream.views if tasks.is_unlabelled(config["task"]) else stream.outlined
-    return OfVolumes(volumes, reads(volumes, config["image_size"]), config["crops_per_scan"], config["batch_size"])
+    read = reads(volumes, config["image_size"])
+    return OfVolumes(volumes, config["task"], read, config["crops_per_scan"], config["batch_size"])
 
 
 def of_run(config: Mapping[str, Any], mesh: Mesh) -> Supply:
-    """What the run of a config learns from, which is never a test case; see `of_volumes` and `tasks.check_dataset`."""
+    """What the run of a config learns from, of slices without those that test.
+
+    Raises what `of_volumes` and `tasks.check_dataset` raise.
+    """
     if tasks.sees_volumes(config["task"]):
         return of_volumes(config)
     dataset = read_dataset(config["dataset"]).without_test()

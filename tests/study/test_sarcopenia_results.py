@@ -267,5 +267,5 @@ for wrong in ({{"observers": "readers.csv"}}, {{"split": "train"}}):
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "DenseNet121 unfreezeall" in done.stdout
-    assert "refused: readers of --observers are compared in studies of configs/data_efficiency.py
+    assert "refused: readers of --observers are compared in studies of configs/data_efficiency.py" in done.stdout
     assert "refused: a study is evaluated on its test cases; leave out --split" in done.stdout
