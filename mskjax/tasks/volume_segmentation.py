@@ -35,6 +35,13 @@ class VolumeSegmentation:
     level_hu: float = 37.5
     freeze: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        if self.module.num_classes != 2:
+            raise ValueError(
+                f"task volume_segmentation tells muscle from background, and a network of {self.module.num_classes} "
+                "classes does not; set model.num_classes=2"
+            )
+
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
         """Fresh parameters and the network's other variables for crops of the batch's size."""
         return network.initial(self.module, key, (*batch["image_hu"].shape, 1))

@@ -48,6 +48,9 @@ class Examples(Protocol):
         """A batch that validates, and the weight of each example in it."""
         ...
 
+    def close(self) -> None:
+        """Gives up what was made ready for batches to come; called when the run ends, or is broken off."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -82,6 +85,9 @@ class Rows:
     def validation_batch(self, number: int) -> tuple[Int32[np.ndarray, " b"], Float32[np.ndarray, " b"]]:
         """The rows of a batch that validates, and their weights."""
         return self.validation[number], self.weights[number]
+
+    def close(self) -> None:
+        """Nothing: the rows of a step are chosen when it is taken."""
 
 
 def choose(

@@ -65,6 +65,7 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         with ExitStack() as opening:
             opening.enter_context(lock.held(self.workdir))
+            opening.callback(self.examples.close)
             checkpoints = Checkpoints(
                 self.workdir / "checkpoints",
                 interval_s=60 * self.config["checkpoint_minutes"],

@@ -113,9 +113,12 @@ def check(config: Mapping[str, Any]) -> None:
     """Raises `ValueError` for numbers with which nothing can be trained."""
     if not config["dataset"]:
         raise ValueError("no dataset is given; name a folder made by launch.prepare with --config.dataset=DATASET")
-    for name in ("learning_rate", "epochs", "patience", "image_size"):
-        if not config[name] > 0:
+    for name in ("learning_rate", "epochs", "patience", "image_size", "batch_size", "crops_per_scan"):
+        if not config.get(name, 1) > 0:
             raise ValueError(f"config.{name} is {config[name]}; it must be above 0")
+    for name in ("weight_decay", "warmup_epochs", "keep_epochs"):
+        if not config.get(name, 0) >= 0:
+            raise ValueError(f"config.{name} is {config[name]}; it must be 0 or more")
 
 
 def plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class Selection(struct.PyTreeNode):
     ) -> "Selection":
         """Ends the epoch at `step`: keeps the weights if their validation loss is the lowest; counts flat epochs.
 
-        With `keeps_last` every finite validation loss counts as the lowest, so that the last weights are kept.
+        With `keeps_last` every finite validation loss counts as the lowest, so that the last weights are kept, and no
+        run is stopped for want of a lower one.
         """
         training_loss = self.running_loss / self.running_steps
         lowest = jnp.full_like(self.best_loss, jnp.inf) if keeps_last else self.best_loss

@@ -6,8 +6,8 @@ are no processes to die.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -69,8 +69,16 @@ class Stream:
     def batch(self, seed: int, step: int) -> Example:
         """This process's part of what step number `step`, from 0, trains on."""
         if self._ahead is None or (self._ahead.seed, self._ahead.step) != (seed, step):
-            self._ahead = _Ahead(partial(self.crop, seed), self._slots, seed, step)
+            self.close()
+            own = replace(self)  # a copy: threads that held what holds them would outlive it
+            self._ahead = _Ahead(partial(own.crop, seed), own._slots, seed, step)
         return self._ahead.next()
+
+    def close(self) -> None:
+        """Gives up the batches that were read ahead, and the threads that read them."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def crop(self, seed: int, number: int) -> Example:
         """The training crop at a place in the endless order of all, in which those of a scan follow each other."""
@@ -106,11 +114,14 @@ class _Ahead:
         own = len(slots(0))
         source = grain.MapDataset.range(step * own, ENDLESS).map(lambda n: crop(slots(n // own)[n % own]))
         options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
-        self._batches: Iterator[Any] = iter(source.batch(own, batch_fn=_stack).to_iter_dataset(options))
+        self._batches: Any = iter(source.batch(own, batch_fn=_stack).to_iter_dataset(options))
 
     def next(self) -> Example:
         self.step += 1
         return next(self._batches)
+
+    def close(self) -> None:
+        self._batches.close()
 
 
 def _stack(examples: Sequence[Example]) -> Example:
