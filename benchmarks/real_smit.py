@@ -1,0 +1,187 @@
+"""SMIT on real CT, through the launchers as a user runs them: each part prints one JSON line.
+
+    python -m benchmarks.real_smit --work=FOLDER [--part=full_size|pretraining|outlined] [--data=../shared/data]
+
+full_size     Student and teacher at their published sizes take a step of pretraining on two views of 96^3 voxels of a
+              scan at 2 mm, and the segmenter, begun from them, a step of fine-tuning on an outlined crop of 96^3.
+pretraining   A network of an eighth of the width on three scans, a fourth validates, once straight and once stopped by
+              SIGTERM and started again: what the losses and the signs of a collapse were first and last, and whether
+              both runs left the same metrics and weights, byte for byte.
+outlined      The T12 to L2 scan of 3 mm with its outlines of all muscle, cut across into three: the lower part trains a
+              small segmenter, begun from `pretraining` if that was run, the middle one validates, and the slices of the
+              upper one are measured by launch.measure and compared with the outlines.
+
+The outlines were made by a model and all parts are of one patient, so that agreement is told, not skill on new
+patients; at full size a step or two prove that it runs, no more. Seconds are of the clock, each command from start to
+exit. FOLDER takes 4 GB.
+"""
+
+import argparse
+import csv
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from benchmarks.common import report
+from benchmarks.studies import command, launch
+from mskjax.measure import dice
+from mskjax.training.writer import METRICS, read_rows
+
+SCANS = {
+    "abdomen_3mm": "abdomen_3mm/ct.nii.gz",
+    "j2k": "dicom_j2k/series",
+    "thigh": "thigh_rtstruct/CT_image.nii.gz",
+    "portal_venous": "abdomen_portal_venous/series",  # the one that validates
+}
+PARTS = {"train": (0, 14), "validation": (14, 20), "test": (20, 30)}  # slices of the outlined scan, from the feet
+SIGNS = ("patch", "image", "reconstruction", "teacher_entropy", "feature_spread", "teacher_lag")
+ONE = {"batch_size": 1, "epochs": 1, "warmup_epochs": 0, "decay": "constant"}  # or the rate of the first epoch is 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for datasets and runs")
+    default = Path(os.environ.get("MSKJAX_TEST_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=default, help="folder of the real CT")
+    parts = {"full_size": full_size, "pretraining": pretraining, "outlined": outlined}
+    parser.add_argument("--part", choices=parts, help="one part alone")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        if arguments.part in (None, name):
+            report(f"real_smit_{name}", **part(arguments.work, arguments.data.resolve()))
+
+
+def full_size(work: Path, data: Path) -> dict[str, Any]:
+    """A step of both trainings."""
+    scans, outlines = prepare_scans(work, data, 2.0), prepare_parts(work, data, (1.5, 1.5, 2.0))
+    first, second = work / "full_pretraining", work / "full_fine_tuning"
+    pretraining_s = train("smit_pretraining", first, scans, ONE)
+    start = {"init_from": first, "fresh": "('decoder/.*',)"}
+    fine_tuning_s = train("smit_segmentation", second, outlines, {**ONE, **start, "crops_per_scan": 1})
+    rows = {run.name: read_rows(run / METRICS)[-1] for run in (first, second)}
+    return {
+        "pretraining_steps": rows[first.name]["step"],
+        "pretraining_loss": round(rows[first.name]["loss"], 4),
+        "pretraining_s": pretraining_s,
+        "fine_tuning_steps": rows[second.name]["step"],
+        "fine_tuning_loss": round(rows[second.name]["loss"], 4),
+        "fine_tuning_s": fine_tuning_s,
+    }
+
+
+def pretraining(work: Path, data: Path) -> dict[str, Any]:
+    """A straight run, and one that is stopped and goes on."""
+    scans = prepare_scans(work, data, 3.0)
+    fields = {"spacing_mm": "(3.,3.,3.)", "crops_per_scan": 4, "batch_size": 2}
+    straight, stopped = work / "pretraining", work / "pretraining_stopped"
+    seconds = train("smit_pretraining:small", straight, scans, fields)
+    stop_after_epochs(flags("smit_pretraining:small", stopped, scans, fields), stopped, 5)
+    train("smit_pretraining:small", stopped, scans, fields)
+    rows = read_rows(straight / METRICS)
+    told = {sign: [round(rows[place][f"validation_{sign}"], 4) for place in (0, -1)] for sign in SIGNS}
+    same = all(
+        (straight / name).read_bytes() == (stopped / name).read_bytes()
+        for name in (METRICS, "best/variables.safetensors")
+    )
+    return {"epochs": rows[-1]["epoch"], "first_and_last": told, "equal_when_stopped": same, "seconds": seconds}
+
+
+def outlined(work: Path, data: Path) -> dict[str, Any]:
+    """Fine-tuning on a part of a scan, and measuring another."""
+    outlines, run = prepare_parts(work, data, (3.0, 3.0, 3.0)), work / "fine_tuning"
+    fields = {"spacing_mm": "(3.,3.,3.)", "crops_per_scan": 16}
+    if (work / "pretraining" / "DONE").exists():
+        fields |= {"init_from": work / "pretraining", "fresh": "('decoder/.*',)"}
+    seconds = train("smit_segmentation:small", run, outlines, fields)
+    launch("evaluate", f"--workdir={run}")
+    image, drawn = work / "parts" / "test.nii.gz", work / "parts" / "test_mask.nii.gz"
+    launch("measure", f"--image={image}", f"--run={run}", f"--output={work / 'measured'}", "--noremove_bone")
+    found, reference = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(path))) > 0 for path in (work / "measured" / "mask.nii.gz", drawn)
+    )
+    areas = np.stack([mask.sum((1, 2)) for mask in (found, reference)])
+    errors = 100 * (areas[0] - areas[1]) / areas[1]
+    return {
+        "started_from_pretraining": "init_from" in fields,
+        "test_slices": len(found),
+        "dice_of_slices_mean": round(float(np.mean([*map(dice, found, reference)])), 4),
+        "dice_of_volume": round(float(dice(found, reference)), 4),
+        "area_error_percent_mean": round(float(errors.mean()), 2),
+        "area_error_percent_mean_absolute": round(float(np.abs(errors).mean()), 2),
+        "train_s": seconds,
+    }
+
+
+def prepare_scans(work: Path, data: Path, spacing_mm: float) -> Path:
+    """A dataset of all scans without outlines."""
+    rows = [
+        {"case_id": name, "image": str(data / path), "split": "validation" if name == "portal_venous" else "train"}
+        for name, path in SCANS.items()
+    ]
+    dataset = work / f"scans_{spacing_mm:g}mm"
+    table = write_table(work / f"{dataset.name}.csv", rows)
+    launch("prepare", f"--cases={table}", f"--spacing_mm={spacing_mm},{spacing_mm},{spacing_mm}", f"--output={dataset}")
+    return dataset
+
+
+def prepare_parts(work: Path, data: Path, spacing_mm: tuple[float, ...]) -> Path:
+    """A dataset of the outlined scan in three parts, each called a patient."""
+    folder = work / "parts"
+    folder.mkdir(exist_ok=True)
+    rows = []
+    for split, (first, stop) in PARTS.items():
+        files = {"image": "ct_t12_l2.nii.gz", "mask": "skeletal_muscle_t12_l2.nii.gz"}
+        row = {"case_id": split, "patient_id": split, "split": split}
+        for column, file in files.items():
+            row[column] = str(folder / f"{split}{'_mask' * (column == 'mask')}.nii.gz")
+            sitk.WriteImage(sitk.ReadImage(str(data / "abdomen_3mm" / file))[:, :, first:stop], row[column])
+        rows.append(row)
+    dataset, spacing = work / f"parts_{spacing_mm[0]:g}mm", ",".join(map(str, spacing_mm))
+    table = write_table(work / f"{dataset.name}.csv", rows)
+    launch("prepare", f"--cases={table}", f"--spacing_mm={spacing}", f"--output={dataset}")
+    return dataset
+
+
+def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def flags(config: str, run: Path, dataset: Path, fields: Mapping[str, Any]) -> list[str]:
+    name, _, text = config.partition(":")
+    overrides = [f"--config.{field}={value}" for field, value in {"dataset": dataset, **fields}.items()]
+    return [
+        f"--config=configs/{name}.py:{text}" if text else f"--config=configs/{name}.py",
+        *overrides,
+        f"--workdir={run}",
+    ]
+
+
+def train(config: str, run: Path, dataset: Path, fields: Mapping[str, Any]) -> float:
+    start = time.perf_counter()
+    random = {} if "init_from" in fields else {"init_from": "", "fresh": "()"}
+    launch("train", *flags(config, run, dataset, {**random, **fields}))
+    return round(time.perf_counter() - start, 1)
+
+
+def stop_after_epochs(own: list[str], run: Path, epochs: int) -> None:
+    """Starts a training and stops it by SIGTERM once it has told of so many epochs."""
+    with subprocess.Popen(command("train", *own)) as process:
+        while process.poll() is None and len(read_rows(run / METRICS)) < epochs:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
