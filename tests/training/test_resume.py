@@ -8,9 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+from same_runs import assert_same
 
 from mskjax.convert import load_variables
 from mskjax.study.evaluation import evaluate
@@ -57,33 +56,6 @@ def wait_for(condition, process):
     while not condition():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
-
-
-def assert_same(workdir, undisturbed):
-    for name in ("metrics.jsonl", "best/variables.safetensors"):
-        assert (workdir / name).read_bytes() == (undisturbed / name).read_bytes(), name
-    done, expected = (json.loads((folder / "DONE").read_text()) for folder in (workdir, undisturbed))
-    assert done | {"seconds": None} == expected | {"seconds": None}
-    one, other = (restored(folder) for folder in (workdir, undisturbed))
-    assert one.keys() == other.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-
-
-def restored(workdir):
-    """Every array of the last checkpoint by its path."""
-    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
-        state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore())
-
-    def walk(tree, path=""):
-        if not isinstance(tree, dict):
-            return {path: np.asarray(tree)}
-        return {name: leaf for key, branch in tree.items() for name, leaf in walk(branch, f"{path}/{key}").items()}
-
-    leaves = walk(state)
-    assert any("best_params" in name for name in leaves)
-    assert any("mu" in name for name in leaves)
-    return leaves
 
 
 def assert_can_be_evaluated(workdir):

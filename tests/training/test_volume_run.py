@@ -1,0 +1,145 @@
+"""Whole runs that see volumes: SMIT is pretrained on them, and fine-tuned from that."""
+
+import json
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import volume_cohort
+from recorder import Signal
+from same_runs import assert_same, restored
+
+from configs import smit_pretraining, smit_segmentation
+from mskjax.convert import load_variables
+from mskjax.training import Interrupted, signals, train
+from mskjax.training.writer import read_rows
+
+LOSSES = ("loss", "patch", "image", "reconstruction", "teacher_entropy", "feature_spread", "teacher_lag")
+STOPPED = 3  # steps, of which an epoch has two
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return volume_cohort.write(tmp_path_factory.mktemp("volumes") / "outlined")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    return volume_cohort.write(tmp_path_factory.mktemp("volumes") / "bare", masked=False)
+
+
+def small(of, folder, **changes):
+    config = of.get_config("smoke")
+    config.update({"dataset": str(folder), "spacing_mm": volume_cohort.SPACING_MM, "devices": 1, **changes})
+    return config
+
+
+def pretrain(folder, workdir, **changes):
+    train(small(smit_pretraining, folder, epochs=3, patience=3, keep_epochs=1, **changes), workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def pretrained(bare, tmp_path_factory):
+    """The folder of a run of three epochs of two steps."""
+    return pretrain(bare, tmp_path_factory.mktemp("runs") / "pretrained")
+
+
+def stopping(steps):
+    @contextmanager
+    def stopped():
+        yield Signal(steps)
+
+    return stopped
+
+
+def test_pretraining_tells_of_all_its_parts_and_keeps_the_last_weights(pretrained):
+    rows = read_rows(pretrained / "metrics.jsonl")
+    assert [(row["epoch"], row["step"], row["best_step"]) for row in rows] == [(1, 2, 2), (2, 4, 4), (3, 6, 6)]
+    for row in rows:
+        assert np.isfinite([row[f"validation_{name}"] for name in LOSSES]).all()
+    assert rows[0]["learning_rate"] == 0, "the first epoch of a warm-up"
+    assert rows[0]["validation_teacher_lag"] == 0 < rows[2]["validation_teacher_lag"]
+    assert {path.name for path in (pretrained / "checkpoints").iterdir()} >= {"2", "4", "6"}
+    arrays = restored(pretrained)
+    variables, _ = load_variables(pretrained / "best" / "variables.safetensors")
+    kernel = variables["params"]["backbone"]["patch"]["kernel"]
+    np.testing.assert_array_equal(kernel, arrays["/params/backbone/patch/kernel"])
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
+
+
+def test_a_task_knows_how_long_its_training_is(pretrained, bare):
+    """Four scans in batches of two, three epochs; the config says neither, and is the run's own nevertheless."""
+    task = json.loads((pretrained / "config.json").read_text())["task"]
+    assert (task["steps_per_epoch"], task["epochs"]) == (2, 3)
+    before = (pretrained / "DONE").stat().st_mtime_ns
+    pretrain(bare, pretrained)
+    assert (pretrained / "DONE").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r"is of another config \(epochs 3, now 4, task\.epochs 3, now 4\)"):
+        train(small(smit_pretraining, bare, epochs=4, patience=3, keep_epochs=1), pretrained)
+
+
+def test_pretraining_that_was_stopped_ends_the_same(pretrained, bare, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched, pytest.raises(Interrupted, match=f"saved at step {STOPPED};"):
+        patched.setattr(signals, "caught", stopping(STOPPED))
+        pretrain(bare, tmp_path / "run")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
+    pretrain(bare, tmp_path / "run")
+    starts = json.loads((tmp_path / "run" / "provenance.json").read_text())["starts"]
+    assert [start["step"] for start in starts] == [0, STOPPED]
+    assert_same(tmp_path / "run", pretrained)
+
+
+def test_fine_tuning_begins_with_the_pretrained_encoder(pretrained, dataset, tmp_path):
+    """At a rate that moves no float32: the encoder is still that of the pretraining after an epoch."""
+    config = small(smit_segmentation, dataset, epochs=1, learning_rate=1e-30)
+    config.update({"init_from": str(pretrained), "fresh": ("decoder/.*",)})
+    train(config, tmp_path / "run")
+    (row,) = read_rows(tmp_path / "run" / "metrics.jsonl")
+    assert (row["step"], 0 <= row["validation_dice"] <= 1) == (4, True)  # four scans of four crops, four at a time
+    assert "steps_per_epoch" not in json.loads((tmp_path / "run" / "config.json").read_text())["task"]
+    files = (folder / "best" / "variables.safetensors" for folder in (tmp_path / "run", pretrained))
+    tuned, own = (load_variables(file)[0]["params"]["backbone"] for file in files)
+    assert tuned["stage2"].keys() == own["stage2"].keys()
+    for name, values in tuned["stage2"].items():
+        jax_equal(values, own["stage2"][name])
+    jax_equal(tuned["patch"], own["patch"])
+    weights = json.loads((tmp_path / "run" / "provenance.json").read_text())["weights"]
+    assert weights["path"] == str(pretrained / "best" / "variables.safetensors")
+
+
+def jax_equal(one, other):
+    if not isinstance(one, dict):
+        np.testing.assert_array_equal(one, other)
+        return
+    assert one.keys() == other.keys()
+    for name in one:
+        jax_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(
+    ("of", "changes", "message"),
+    [
+        (smit_segmentation, {"dataset": "{bare}"}, "needs a mask of every scan, and 6 of 6 have none, such as case ca"),
+        (smit_segmentation, {"dataset": "{squares}"}, "holds slices, not volumes; prepare its scans with --spacing_mm"),
+        (smit_pretraining, {"dataset": "{squares}"}, "holds slices, not volumes; prepare its scans with --spacing_mm"),
+        (
+            smit_segmentation,
+            {"spacing_mm": (1.5, 1.5, 2.0)},
+            r"was prepared at 2 x 2 x 3 mm and config\.spacing_mm is 1\.5 x 1\.5 x 2; .*spacing_mm=\"\(2\.0, 2\.0, 3\.",
+        ),
+        (smit_pretraining, {"dataset": ""}, "no dataset is given; name a folder made by launch.prepare"),
+        (smit_pretraining, {"batch_size": 0}, "config.batch_size is 0; it must be above 0"),
+        (smit_pretraining, {"crops_per_scan": 0}, "config.crops_per_scan is 0; it must be above 0"),
+        (smit_segmentation, {"keep_epochs": -1}, "config.keep_epochs is -1; it must be 0 or more"),
+        (smit_segmentation, {"image_size": 48}, "does not fit SMIT; make each side a multiple of 32"),
+    ],
+)
+def test_refusals_are_one_sentence_and_leave_nothing_behind(of, changes, message, dataset, bare, squares, tmp_path):
+    paths = {"bare": bare, "squares": squares}
+    changes = {name: value.format(**paths) if isinstance(value, str) else value for name, value in changes.items()}
+    with pytest.raises(ValueError, match=message) as caught:
+        train(small(of, dataset, **changes), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
