@@ -8,6 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from mskjax import models
 from mskjax.convert import densenet, inception_resnet_v2, inception_v3, keras_resnet, smit, torchvision
+from mskjax.convert.options import present_heads
 from mskjax.convert.radimagenet import torchvision_names
 from mskjax.convert.rules import Renamed, Rule, rename
 from mskjax.models.options import KERAS, TORCHVISION, VARIANTS
@@ -42,7 +43,8 @@ def variant_of(model: str, options: Mapping[str, Any]) -> str:
 def check(tensors: Tensors, form: str, model: str, variant: str, leaves: Collection[str]) -> None:
     """Raises `ValueError` unless tensors in Keras's or torchvision's form are those of a model with these leaves.
 
-    The phrase names the model or the variant that fits. A file that is nearly right passes: its diff tells more.
+    The phrase names the model or the variant that fits, or what a file of no known names lacks. A file that is nearly
+    right passes: its diff tells more.
     """
     if model not in RULES[form] or _likeness(_renamed(tensors, form, model), leaves) < 0.5:
         others = {name: _renamed(tensors, form, name) for name in RULES[form] if name != model}
@@ -50,10 +52,17 @@ def check(tensors: Tensors, form: str, model: str, variant: str, leaves: Collect
         name = max(likeness, key=likeness.__getitem__, default="")
         if likeness.get(name, 0) > 0.5:
             raise ValueError(f"it holds another network in {_OWNERS[form]}'s form: model={name!r} fits")
+    if model in RULES[SMIT] and form == TORCHVISION:  # as which files of any other names are read
+        raise ValueError(f"its names are not SMIT's: {_missing(tensors, model, leaves)}")
     if model not in RULES[form]:
         raise ValueError(f"it is in {_OWNERS[form]}'s form, in which {model} does not come")
     if variant != form:
         raise ValueError(f"it is in {_OWNERS[form]}'s form, which was trained otherwise: variant={form!r} fits")
+
+
+def _missing(tensors: Tensors, model: str, leaves: Collection[str]) -> str:
+    found = rename(named(tensors, SMIT, model), RULES[SMIT][model](present_heads(leaves)))
+    return smit.describe_names(tensors, len(set(leaves) - set(found.leaves)), len(leaves))
 
 
 def _published(model: str, form: str) -> Collection[str]:

@@ -75,7 +75,10 @@ def read_source(path: str | Path) -> Source:
         return Source(read_keras(path), KERAS)
     if _is_safetensors(path):
         tensors, metadata = read_safetensors(path)
-        return Source(tensors, OWN if holds_variables(tensors) else _form(tensors), metadata)
+        if holds_variables(tensors):
+            return Source(tensors, OWN, metadata)
+        tensors = _unprefixed(path, tensors)
+        return Source(tensors, _form(tensors), metadata)
     tensors = _read_state_dict(path)
     return Source(tensors, _form(tensors))
 
@@ -90,6 +93,13 @@ def _read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise ValueError(f"{path} is no state_dict: its entry {name!r:.100} is a {type(value).__name__}, no tensor")
+    return _unprefixed(path, tensors)
+
+
+def _unprefixed(path: str | Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of a state_dict without the prefix of parallel training; `ValueError` for an empty one."""
+    if not tensors:
+        raise ValueError(f"{path} holds an empty state_dict; save the trained network's")
     if all(name.startswith(PARALLEL_PREFIX) for name in tensors):
         logging.info("%s: the prefix %r of parallel training is taken off every name", path, PARALLEL_PREFIX)
         return {name.removeprefix(PARALLEL_PREFIX): value for name, value in tensors.items()}
@@ -107,8 +117,6 @@ def _unwrap(path: str | Path, value: Any) -> dict[Any, Any]:
         others = ", ".join(str(name)[:40] for name in value if name != wrappers[0])
         logging.info("%s: the weights are its entry %r; left out: %s", path, wrappers[0], others or "nothing")
         value = value[wrappers[0]]
-    if not value:
-        raise ValueError(f"{path} holds an empty state_dict; save the trained network's")
     return value
 
 

@@ -72,7 +72,9 @@ def disagreements(stored: Network, asked: Network) -> list[str]:
     elif (stored.stage_sizes, stored.width) != (asked.stage_sizes, asked.width):
         known = f", as model={stored.name!r} has" if stored.name and stored.width == 64 else ""
         phrases.append(f"its trunk fits stage_sizes={stored.stage_sizes} and width={stored.width}{known}")
-    if asked.head and stored.head is None:
+    if asked.head == "decoder" and stored.head is None:
+        phrases.append("it has no decoder: --model=smit_encoder fits, and graft takes its trunk into a segmenter")
+    elif asked.head and stored.head is None:
         phrases.append("it has no head: num_classes=None fits")
     elif asked.head and stored.head != asked.head:
         named = f"model={stored.name!r}" if stored.name else "such a model"

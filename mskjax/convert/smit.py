@@ -17,11 +17,23 @@ _TRUNK = r"(?:transformer\.)?"
 _BLOCK = rf"{_TRUNK}layers\.(\d)\.blocks\.(\d)"
 _UNUSED = r"encoder(?:2|3|4|10)\.layer\.(?:conv3|norm3)\..*"
 _PATCH, _IMAGE, _SHARED = "head_group", "head_cls", "head"
+EXAMPLES = ("patch_embed.proj.weight", "layers.0.blocks.0.attn.qkv.weight", "norm0.weight")
 
 
 def is_smit(names: Collection[str]) -> bool:
     """Whether tensors of these names hold an encoder of SMIT's."""
     return any(re.fullmatch(rf"(?:{re.escape(WRAPPED)})?{_TRUNK}patch_embed\.proj\.weight", name) for name in names)
+
+
+def describe_names(names: Collection[str], missing: int, wanted: int) -> str:
+    """A phrase for a file without SMIT's names: what was looked for, how much is missing, and what is there instead."""
+    shown = ", ".join(list(names)[: len(EXAMPLES)])
+    begun = next((found[1] for name in names if (found := re.fullmatch(rf"(.+?){_TRUNK}{EXAMPLES[0]}", name))), None)
+    remedy = f"; save those that begin with {begun!r} alone, and without it" if begun else ""
+    return (
+        f"{missing} of the {wanted} tensors that were looked for are missing, such as {', '.join(EXAMPLES)} (all may "
+        f"begin with module., {WRAPPED} or transformer.); the file has {len(names)}, such as {shown}{remedy}"
+    )
 
 
 def official_names(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from same_leaves import assert_equal
 
 from benchmarks.torch_zip import write_torch_zip
 from mskjax.convert import graft, load_weights
-from mskjax.convert.smit import official_names, rules
+from mskjax.convert.smit import EXAMPLES, official_names, rules
 from mskjax.models import build, init
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smit"
@@ -62,12 +62,14 @@ def files(tmp_path_factory):
     write_torch_zip(folder / "backbone.pt", prefixed("backbone.", tensors("segmenter")), entry="state_dict")
     write_torch_zip(folder / "student.pt", tensors("student"))
     save_file(tensors("segmenter"), folder / "segmenter.safetensors")
+    save_file(prefixed("module.", trunk()), folder / "released.safetensors")
     return folder
 
 
 def test_the_encoder_from_the_released_form_and_from_that_of_pretraining(files):
     released = load_weights(files / "released.pt", "smit_encoder", **SMALL)
-    assert_equal(load_weights(files / "pretraining.pt", "smit_encoder", **SMALL), released)
+    for name in ("pretraining.pt", "released.safetensors"):
+        assert_equal(load_weights(files / name, "smit_encoder", **SMALL), released)
     tokens = tensors("student")
     block = released["params"]["backbone"]["layer2_3"]
     np.testing.assert_array_equal(
@@ -124,18 +126,60 @@ def test_the_student_with_its_heads(files):
 def test_what_is_missing_is_listed(files):
     """The released file holds no decoder: loading it as a segmenter says which option fits, and what it lacks."""
     with pytest.raises(
-        ValueError, match=r"does not fit smit_segmenter as asked: it has no head: num_classes=None fits"
+        ValueError, match="fit smit_segmenter as asked: it has no decoder: --model=smit_encoder fits, a"
     ):
         load_weights(files / "released.pt", "smit_segmenter", **SMALL)
     with pytest.raises(ValueError, match=r"- params/pretext/norm/scale \[32\]: nothing in the file fills it"):
         load_weights(files / "released.pt", "smit_pretrainer", **PRETRAINER)
 
 
-def test_a_file_that_would_load_nothing_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("network", "missing", "wanted"),
+    # Of the 155 tensors of an encoder 10 are indices, which are computed, and one is the mask token.
+    [("smit_encoder", 144, 144), ("smit_segmenter", 144, 281)],
+)
+def test_a_file_whose_trunk_would_load_nothing_is_refused(tmp_path, network, missing, wanted):
     """As the official fine-tuning loads its own pretraining: under a prefix that no tensor has."""
-    write_torch_zip(tmp_path / "a.pt", prefixed("student.", trunk()))
-    with pytest.raises(ValueError, match="is in torchvision's form, in which smit_encoder does not come"):
-        load_weights(tmp_path / "a.pt", "smit_encoder", **SMALL)
+    values = tensors("segmenter")
+    decoder = {name: array for name, array in values.items() if not name.startswith("transformer.")}
+    write_torch_zip(tmp_path / "a.pt", {**prefixed("student.", trunk()), **decoder}, entry="state_dict")
+    with pytest.raises(ValueError, match="its names are not SMIT's") as error:
+        load_weights(tmp_path / "a.pt", network, **SMALL)
+    told = str(error.value)
+    assert f"{missing} of the {wanted} tensors that were looked for are missing, such as patch_embed.proj.wei" in told
+    assert f"the file has {155 + len(decoder)}, such as student.mask_token, student.patch_embed.proj.weight" in told
+    assert told.endswith("; save those that begin with 'student.' alone, and without it")
+
+
+def test_a_file_of_other_names_altogether_is_refused(tmp_path):
+    save_file({"blocks.0.weight": np.ones((2, 2), np.float32)}, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"144 of the 144 tensors .* the file has 1, such as blocks\.0\.weight$"):
+        load_weights(tmp_path / "a.safetensors", "smit_encoder", **SMALL)
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(ValueError, match="holds an empty state_dict"):
+        load_weights(tmp_path / "empty.safetensors", "smit_encoder", **SMALL)
+
+
+def test_what_is_named_as_looked_for_is_what_the_rules_take():
+    for prefix in ("", "transformer."):
+        for name in EXAMPLES:
+            assert sum(bool(re.fullmatch(rule.source, prefix + name)) for rule in rules(())) == 1
+    assert set(EXAMPLES) <= set(trunk())
+
+
+def test_a_file_of_torchvision_is_told_from_those_of_other_names(tmp_path):
+    shapes = json.loads((GOLDEN.parent / "torchvision_shapes.json").read_text())["resnet50"]
+    write_torch_zip(tmp_path / "a.pt", {name: np.zeros([1] * len(shape), np.float32) for name, shape in shapes.items()})
+    with pytest.raises(ValueError, match="it holds another network in torchvision's form: model='resnet50' fits"):
+        load_weights(tmp_path / "a.pt", "smit_segmenter", **SMALL)
+
+
+@pytest.mark.parametrize("name", ["released.pt", "segmenter.safetensors"])
+def test_files_that_were_cut_short_are_refused(files, tmp_path, name):
+    whole = (files / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) * 9 // 10])
+    with pytest.raises(ValueError, match="is cut short"):
+        load_weights(tmp_path / name, "smit_encoder", **SMALL)
 
 
 @pytest.mark.parametrize(
