@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Float64, Int32, Shaped, UInt8
 from scipy.sparse import csr_array
 
 UNKNOWN = 255  # where a mask says nothing
-MARGIN = 1e-6  # of a voxel, by which a position may leave the volume for rounding
+MARGIN = 1e-6  # of a voxel, by which rounding may move a position
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,11 @@ def planes(grid: VolumeGrid, slices: range) -> range:
 
 
 def _places(positions: Float64[np.ndarray, "_"], voxels: range) -> Float64[np.ndarray, "_"]:
-    """Where a volume's voxels lie between those of the new grid, on one axis."""
+    """Where a volume's voxels lie between those of the new grid, on one axis; one that falls on one, just there."""
     step = positions[1] - positions[0] if len(positions) > 1 else 1.0
-    return (np.array(voxels) - positions[0]) / step
+    places = (np.array(voxels) - positions[0]) / step
+    whole = np.round(places)
+    return np.where(np.abs(places - whole) < MARGIN, whole, places)
 
 
 def _check(values: np.ndarray, shape: tuple[int, ...]) -> None:

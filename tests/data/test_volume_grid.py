@@ -140,6 +140,19 @@ def test_slices_are_made_of_the_planes_about_them(slices, expected):
     np.testing.assert_array_equal(restore(values, grid, slices), whole[slices.start : slices.stop])
 
 
+@pytest.mark.parametrize("plane_mm", [0.7, 1.5, 2.0, 3.3])
+@pytest.mark.parametrize("thickness_mm", [1.0, 1.25, 3.0, 5.0])
+def test_a_slice_that_a_plane_falls_on_is_made_of_it_alone(thickness_mm, plane_mm):
+    """Whatever is lost in rounding where the grid is laid through slices 1 to 39 of 40."""
+    for slice_index in range(1, 40):
+        grid = lay((40, 1, 1), (thickness_mm, 1.0, 1.0), (plane_mm, 1.0, 1.0), slice_index)
+        assert grid.drawn is not None
+        chosen = range(slice_index, slice_index + 1)
+        assert planes(grid, chosen) == range(grid.drawn, grid.drawn + 1)
+        values = random(*grid.new_shape)
+        np.testing.assert_array_equal(restore(values, grid, chosen)[0], values[grid.drawn])
+
+
 def test_beyond_the_last_plane_values_go_on_as_there():
     grid = lay((4, 1, 1), (1.0, 1.0, 1.0), (2.0, 1.0, 1.0), 0)  # planes at 0 and 2
     found = restore(np.array([1.0, 3.0], np.float32).reshape(2, 1, 1), grid)
