@@ -8,17 +8,15 @@ Only the windows that touch a scored slice are computed.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Int16
+from jaxtyping import Bool
 
 from mskjax.data.dataset import Dataset
-from mskjax.data.orientation import ras_to_axial
 from mskjax.data.volume_folder import Volumes
-from mskjax.data.volume_grid import restore
 from mskjax.files import read_json
 from mskjax.study import score_files
 from mskjax.study.evaluation_folder import write_table
@@ -27,22 +25,11 @@ from mskjax.study.mask_judge import SCORED as OF_MASKS
 from mskjax.study.prediction import THRESHOLD
 from mskjax.study.score_files import SCORES
 from mskjax.study.summary import EDITION
-from mskjax.training.predict_volumes import VolumePredictor, needed_planes
+from mskjax.training.predict_volumes import VolumePredictor
 from mskjax.types import Variables
 
 JUDGED = ("validation", "test")
 SCORED = (OF_MASKS[0], "part", *OF_MASKS[1:])
-
-
-@runtime_checkable
-class Predictor(Protocol):
-    """A network with its weights, as `mskjax.training.predict_volumes.VolumePredictor`."""
-
-    def on_grid(
-        self, image_hu: Int16[np.ndarray, "i j k"], needed: slice | None = None
-    ) -> Float32[np.ndarray, "i j k"]:
-        """The probability of muscle, right on the planes k that are `needed`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,7 @@ class VolumeJudge:
 
     dataset: Dataset
     volumes: Volumes
-    predictor: Callable[[Variables], Predictor]
+    predictor: Callable[[Variables], VolumePredictor]
     edition: int = EDITION
 
     def judge(self, folder: Path, variables: Variables, config: dict[str, Any]) -> None:
@@ -64,19 +51,13 @@ class VolumeJudge:
         write_masks(folder / PREDICTIONS, slices, masks)
         write_table(folder / SCORES, score_masks(slices, masks).assign(part=parts).reindex(columns=list(SCORED)))
 
-    def mask(self, predictor: Predictor, row: int) -> Bool[np.ndarray, "h w"]:
+    def mask(self, predictor: VolumePredictor, row: int) -> Bool[np.ndarray, "h w"]:
         """The mask of the scored slice of a scan, on the slice's own grid."""
-        grid, box = self.volumes.grid(row), self.volumes.box(row)
         place = int(self.dataset.cases["slice_index"].iat[row])
-        chosen = range(place, place + 1)
-        planes = needed_planes(grid, box, chosen)
-        if planes is None:
-            return np.zeros(grid.shape[1:], bool)  # the slice shows air alone
-        probability = predictor.on_grid(self.volumes.image(row), planes)
+        scan = self.volumes.image(row), self.volumes.grid(row), self.volumes.box(row)
+        probability = predictor.of_volume(*scan, range(place, place + 1))[0]
         score_files.require_numbers(probability)
-        values = np.zeros(grid.new_shape, np.float32)
-        values[box] = ras_to_axial(probability)
-        return restore(values, grid, chosen)[0] > THRESHOLD
+        return probability > THRESHOLD
 
 
 def volume_judge(dataset: Dataset, volumes: Volumes, task: Any, config: Mapping[str, Any]) -> VolumeJudge:
@@ -88,7 +69,7 @@ def volume_judge(dataset: Dataset, volumes: Volumes, task: Any, config: Mapping[
 
     forward, spacing_mm = jax.jit(predict), tuple(config["spacing_mm"])
 
-    def predictor(variables: Variables) -> Predictor:
+    def predictor(variables: Variables) -> VolumePredictor:
         return VolumePredictor(
             forward, jax.device_put(variables), config["image_size"], spacing_mm, overlap=config["overlap"]
         )
