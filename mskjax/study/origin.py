@@ -14,6 +14,8 @@ from mskjax.files import read_json, sha256
 # As mskjax.data.phantom_scans names them, under whatever folder.
 _PHANTOM = re.compile(r"(?:^|[/\\])phantoms[/\\]images[/\\]phantom_\d{4,}\.nii\.gz$")
 
+_DIGITS = 12  # of a digest, as many as are read at a glance
+
 
 def provenance_of(run: str | Path) -> dict[str, Any]:
     """What the run was made from, or nothing where it does not say."""
@@ -21,16 +23,30 @@ def provenance_of(run: str | Path) -> dict[str, Any]:
 
 
 def describe(run: str | Path) -> dict[str, Any]:
-    """The run's folder name, weights' digest, dataset's path and digests, and `init`; None for what is not known."""
+    """The run's folder name, weights' digest, dataset's path and digests, and `init`; None for what is not known.
+
+    `init` is "random", or the file of pretrained weights with the first digits of its digest, or another run's
+    checkpoint.
+    """
     run = Path(run)
     weights = run / "best" / "variables.safetensors"
     return {
         "folder": run.resolve().name,
         "weights_sha256": sha256(weights) if weights.is_file() else None,
         "dataset": provenance_of(run).get("dataset"),
-        "init": _json(run / "config.json").get("init"),
+        "init": _start(run),
         "learned_from_phantoms_only": learned_from_phantoms(run),
     }
+
+
+def _start(run: Path) -> str | None:
+    """What the run, or the cell of a study, was begun with; None where it does not say."""
+    config, weights = _json(run / "config.json"), provenance_of(run).get("weights")
+    if weights:
+        return f"{weights['path']} (sha256 {weights['sha256'][:_DIGITS]})"
+    if config.get("resume"):
+        return f"checkpoint of {config['resume']}"
+    return None if "init_from" not in config else config["init_from"] or "random"
 
 
 def dataset_sha256(run: str | Path) -> dict[str, str] | None:

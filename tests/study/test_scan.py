@@ -193,11 +193,11 @@ def test_a_network_that_knows_only_phantoms_is_told_of(nifti, tmp_path, caplog, 
     (dataset / "cases.csv").write_text("\n".join(["case_id,image", *(f"a,{image}" for image in images)]))
     made_from = {"path": str(dataset), "sha256": {"cases.csv": sha256(dataset / "cases.csv")}}
     (run / "provenance.json").write_text(json.dumps({"dataset": made_from}))
-    (run / "config.json").write_text(json.dumps({"init": "segmentation"}))
+    (run / "config.json").write_text(json.dumps({"init_from": ""}))
     measure_scan(nifti, tmp_path / "out", run=run, predictor=lambda *_: muscle()[:1] * 1.0)
     assert caplog.text.count("learned from phantoms only") == phantoms
     described = json.loads((tmp_path / "out" / "measurements.json").read_text())["run"]
-    assert (described["folder"], described["dataset"], described["init"]) == ("run", made_from, "segmentation")
+    assert (described["folder"], described["dataset"], described["init"]) == ("run", made_from, "random")
     assert described["learned_from_phantoms_only"] is phantoms
     (dataset / "cases.csv").write_text("case_id,image\n")
     assert learned_from_phantoms(run) is None, "no longer the cases that it learned from"
