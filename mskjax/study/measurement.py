@@ -10,6 +10,10 @@ from mskjax import measure
 from mskjax.measure import cutoffs
 
 MM_PER_CM = 10
+EXTRAPOLATED = (
+    "the run has learned from outlines that may all be of one level, such as L3: areas and densities of slices at "
+    "other levels, and the volume, are extrapolated and not validated"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Measurement:
     height), and sma and smd both with bone left in and with bone cut out. `bone_removal` says how bone was looked for:
     "3-D" or "2-D". `volume_cm3` is that of the measured slices, None for a scan of one slice, whose depth has no
     neighbours to tell it. `decisions` are what published cut-offs say of the slice `level`, as `measure.cutoffs.decide`
-    gives them; none without a level.
+    gives them; none without a level. `by_volumes` says that a run which has learned volumes made the mask.
     """
 
     mask: Bool[np.ndarray, "d h w"]
@@ -75,6 +79,12 @@ class Measurement:
     volume_cm3: float | None
     level: int | None
     decisions: list[dict[str, Any]]
+    by_volumes: bool = False
+
+    @property
+    def caution(self) -> str | None:
+        """What to know before slices and volume are used: such runs predict levels that nobody has outlined."""
+        return EXTRAPOLATED if self.by_volumes and len(self.rows) > 1 else None
 
 
 def measure_slices(
@@ -84,10 +94,12 @@ def measure_slices(
     chosen: range,
     options: Options,
     volumetric: bool,
+    by_volumes: bool = False,
 ) -> Measurement:
     """The measurement of the slices `chosen` of a mask on a scan in the axial view.
 
     `volumetric` looks for bone in all three directions, which needs a straight stack of slices, else slice by slice.
+    `by_volumes` says that the mask is by a run that has learned volumes.
     """
     kept = np.zeros_like(muscle)
     kept[chosen.start : chosen.stop] = muscle[chosen.start : chosen.stop]
@@ -105,7 +117,7 @@ def measure_slices(
     level = options.level_in(chosen)
     decisions = [] if level is None else _decisions(rows[level - chosen.start], options)
     volume_cm3 = float(columns["sma_cm2"].sum() * spacing_mm[0]) / MM_PER_CM if len(muscle) > 1 else None
-    return Measurement(masks[used], rows, bone_removal, options, volume_cm3, level, decisions)
+    return Measurement(masks[used], rows, bone_removal, options, volume_cm3, level, decisions, by_volumes)
 
 
 def _decisions(row: dict[str, Any], options: Options) -> list[dict[str, Any]]:

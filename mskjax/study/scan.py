@@ -68,7 +68,8 @@ def measure_scan(
             require_untilted(scan, "a run that has learned volumes")
         muscle = _predict(predictor, image_hu, spacing_mm, chosen)
     volumetric = len(image_hu) > 1 and not tilt_degrees(scan)
-    measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric)
+    by_volumes = mask is None and isinstance(predictor, VolumePredictor)
+    measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric, by_volumes)
     sources = [] if is_volume(Path(image)) else read_series(image, series)
     scan_folder.write(Path(output), scan, measurement, sources, run)
     return measurement

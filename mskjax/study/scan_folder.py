@@ -150,6 +150,8 @@ def table(measurement: Measurement) -> str:
         lines.append("only pixels of {:g} to {:g} HU are measured".format(*options.hu_window))
     if measurement.volume_cm3 is not None and len(measurement.rows) > 1:
         lines.append(f"volume of these {len(measurement.rows)} slices: {measurement.volume_cm3:.1f} cm3")
+    if measurement.caution:
+        lines.append(measurement.caution)
     return "\n".join([*lines, *decisions.table(measurement)])
 
 
@@ -171,6 +173,7 @@ def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | N
         "spacing_mm": {"slice": depth_mm, "row": row_mm, "column": column_mm},
         "tilt_degrees": tilt_degrees(scan),
         "volume_cm3": measurement.volume_cm3,
+        "caution": measurement.caution,
         "slices": [
             {"source_index": source_index(scan, row["slice_index"]), **_finite(row, missing=None)}
             for row in measurement.rows

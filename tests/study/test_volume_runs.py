@@ -17,6 +17,7 @@ from mskjax.data.volume_folder import on_grid, write_volumes
 from mskjax.data.volume_grid import lay
 from mskjax.study.evaluation import evaluate
 from mskjax.study.scan import measure_scan
+from mskjax.study.scan_folder import table
 from mskjax.training.predict_volumes import VolumePredictor
 
 OWN = (1.0, 2.0, 5.0)  # the scan's own spacing, along i, j, k
@@ -53,6 +54,23 @@ def test_a_whole_scan_is_measured_slice_by_slice_at_the_level_and_as_a_volume(ni
     assert result.rows[3]["sma_cm2"] == pytest.approx(expected[3])
     assert result.volume_cm3 == pytest.approx(expected.sum() * SPACING[0] / 10)
     assert json.loads((tmp_path / "out" / "measurements.json").read_text())["mask"] == "predicted"
+
+
+@pytest.mark.parametrize(
+    ("predictor", "slices", "warned"), [("volumes", None, True), ("volumes", "2", False), ("slices", None, False)]
+)
+def test_what_is_beyond_the_outlined_level_is_called_extrapolated(nifti, tmp_path, predictor, slices, warned):
+    """Of a run of volumes, whose outlines may all be at L3, and where more than the level is measured."""
+    by = toy() if predictor == "volumes" else lambda image_hu, _: (image_hu > 0).astype(np.float32)
+    result = measure_scan(nifti, tmp_path / "out", run="run", predictor=by, slices=slices)
+    told = "slices at other levels, and the volume, are extrapolated and not validated"
+    assert (told in table(result)) is warned
+    assert (told in (json.loads((tmp_path / "out" / "measurements.json").read_text())["caution"] or "")) is warned
+
+
+def test_a_given_mask_is_no_runs(nifti, mask, tmp_path):
+    """Though a predictor is at hand."""
+    assert measure_scan(nifti, tmp_path / "out", mask=mask, predictor=toy()).caution is None
 
 
 def test_a_slice_asked_for_is_that_of_the_whole(nifti, tmp_path):
