@@ -4,7 +4,7 @@
 
 full_size     Student and teacher at their published sizes take a step of pretraining on two views of 96^3 voxels of a
               scan at 2 mm, and the segmenter, begun from them, a step of fine-tuning on an outlined crop of 96^3.
-pretraining   A network of an eighth of the width on three scans, a fourth validates, once straight and once stopped by
+pretraining   A network of a quarter of the width on three scans, a fourth validates, once straight and once stopped by
               SIGTERM and started again: what the losses and the signs of a collapse were first and last, and whether
               both runs left the same metrics and weights, byte for byte.
 outlined      The T12 to L2 scan of 3 mm with its outlines of all muscle, cut across into three: the lower part trains a
@@ -41,7 +41,7 @@ SCANS = {
     "portal_venous": "abdomen_portal_venous/series",  # the one that validates
 }
 PARTS = {"train": (0, 14), "validation": (14, 20), "test": (20, 30)}  # slices of the outlined scan, from the feet
-SIGNS = ("patch", "image", "reconstruction", "teacher_entropy", "feature_spread", "teacher_lag")
+SIGNS = ("patch", "image", "reconstruction", "target_entropy", "target_information", "feature_spread", "teacher_lag")
 ONE = {"batch_size": 1, "epochs": 1, "warmup_epochs": 0, "decay": "constant"}  # or the rate of the first epoch is 0
 
 
@@ -64,8 +64,7 @@ def full_size(work: Path, data: Path) -> dict[str, Any]:
     scans, outlines = prepare_scans(work, data, 2.0), prepare_parts(work, data, (1.5, 1.5, 2.0))
     first, second = work / "full_pretraining", work / "full_fine_tuning"
     pretraining_s = train("smit_pretraining", first, scans, ONE)
-    start = {"init_from": first, "fresh": "('decoder/.*',)"}
-    fine_tuning_s = train("smit_segmentation", second, outlines, {**ONE, **start, "crops_per_scan": 1})
+    fine_tuning_s = train("smit_segmentation", second, outlines, {**ONE, "init_from": first, "crops_per_scan": 1})
     rows = {run.name: read_rows(run / METRICS)[-1] for run in (first, second)}
     return {
         "pretraining_steps": rows[first.name]["step"],
@@ -99,7 +98,7 @@ def outlined(work: Path, data: Path) -> dict[str, Any]:
     outlines, run = prepare_parts(work, data, (3.0, 3.0, 3.0)), work / "fine_tuning"
     fields = {"spacing_mm": "(3.,3.,3.)", "crops_per_scan": 16}
     if (work / "pretraining" / "DONE").exists():
-        fields |= {"init_from": work / "pretraining", "fresh": "('decoder/.*',)"}
+        fields |= {"init_from": work / "pretraining"}
     seconds = train("smit_segmentation:small", run, outlines, fields)
     launch("evaluate", f"--workdir={run}")
     image, drawn = work / "parts" / "test.nii.gz", work / "parts" / "test_mask.nii.gz"
@@ -170,7 +169,7 @@ def flags(config: str, run: Path, dataset: Path, fields: Mapping[str, Any]) -> l
 
 def train(config: str, run: Path, dataset: Path, fields: Mapping[str, Any]) -> float:
     start = time.perf_counter()
-    random = {} if "init_from" in fields else {"init_from": "", "fresh": "()"}
+    random = {} if "init_from" in fields else {"init_from": ""}
     launch("train", *flags(config, run, dataset, {**random, **fields}))
     return round(time.perf_counter() - start, 1)
 

@@ -44,6 +44,7 @@ def get_config(text: str | None = None) -> ConfigDict:
         {
             "study": "sarcopenia_segmentation",  # the kind; launch.sweep and launch.evaluate know by it what to do
             **{name: value for name, value in run.items() if name not in _NOT_OF_A_STUDY},
+            "keep_epochs": 0,  # a cell's checkpoints go when it is done
             "inits": INITS[chosen.init or ("random" if scale else "smit")],
             "starts": {
                 "smit": {"init_from": smit_segmentation.WEIGHTS, "fresh": smit_segmentation.FRESH},

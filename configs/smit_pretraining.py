@@ -11,13 +11,13 @@ paper says 3,643 scans, 2e-4, 400 epochs, 30 of warm-up and dropped blocks 0.1: 
         --workdir=RUN2
 
 metrics.jsonl has, of the validation scans, the three parts of the loss (patch, image, reconstruction), how far the
-teacher lags behind the student, and the entropy and spread that fall to 0 if tokens collapse. The last weights are
-kept.
+teacher lags behind the student, and target_information and feature_spread, which fall to 0 if tokens collapse. The
+last weights are kept.
 
 Config string, comma-separated:
     paper      what the paper says, where the code says otherwise
     official   both faults of the code too: a momentum that hardly rises, and a teacher that begins at random
-    small      an eighth of the width and crops of 32^3, for phantoms on a laptop
+    small      a quarter of the width, one block a stage and crops of 32^3, for phantoms on a laptop
     smoke      a network and epochs that train in seconds
 """
 
@@ -67,6 +67,8 @@ def task(scale: str = "", drop_path: float = 0.3, official: bool = False) -> dic
         "level_hu": 37.5,
         "patch_weight": 0.1,
         "image_weight": 0.1,
+        "momentum": 0.996,  # of the teacher at the start; it rises to 1
+        "warming_epochs": 30,  # of the teacher's temperature for images; that for patches rises after them
         "ema": "official" if official else "fixed",
         "teacher_init": "official" if official else "student",
         "freeze": (),

@@ -16,7 +16,8 @@ Config string, comma-separated:
     init=smit|random       the converted weights named in the config, or fresh ones; --config.init_from=RUN takes
                            those of one's own pretraining by configs/smit_pretraining.py
     schedule=constant|official   a constant rate, or 50 epochs of warm-up and a cosine to 0, as the published code has
-    small                  an eighth of the width and crops of 32^3 at a higher rate, for phantoms on a laptop
+    small                  a quarter of the width, one block a stage, crops of 32^3 at a higher rate, for phantoms on a
+                           laptop
     smoke                  a network and epochs that train in seconds
 """
 
@@ -61,7 +62,7 @@ def get_config(text: str | None = None) -> ConfigDict:
         patience=200,  # study B stops no training early
         stop_on="validation",
         init_from=WEIGHTS if pretrained else "",
-        fresh=FRESH if pretrained else (),
+        fresh=FRESH,
         **VOLUMES,
         weight_decay=1e-5,
         warmup_epochs=50 if official else 0,

@@ -17,8 +17,7 @@ VIEWS = 2
 STUDENT_TEMPERATURE = 0.1
 CENTER_MOMENTUM = 0.9
 COLD, WARM = 0.04, 0.07  # the teacher's temperatures
-WARMING_EPOCHS = 30
-PATCHES_WARM_FROM = 30  # the epoch
+WARMING_EPOCHS = 30  # of the temperature for images, after which that for patches takes as long
 
 Outputs = Mapping[str, Array]
 
@@ -31,6 +30,7 @@ def losses(
     epoch: int | Int[Array, ""],
     patch_weight: float = 0.1,
     image_weight: float = 0.1,
+    warming_epochs: int = WARMING_EPOCHS,
 ) -> dict[str, Float[Array, ""]]:
     """The weighted losses "patch", "image" and "reconstruction" of a batch, and their sum "total".
 
@@ -38,7 +38,7 @@ def losses(
     of `SMITPretrainer` for masked volumes, with the "volume" as it was before, `teacher` its logits for whole ones;
     `centers` holds "patch" and "image" [k]. `mask` is 1 in blocks that the student has not seen; `epoch` counts from 0.
     """
-    warm, patch_warm = teacher_temperatures(epoch)
+    warm, patch_warm = teacher_temperatures(epoch, warming_epochs)
     patch_target = _target(teacher["patch_logits"], centers["patch"], patch_warm)
     unlike = _cross_entropy(patch_target, student["patch_logits"])
     hidden = mask.reshape(len(mask), -1).astype(unlike.dtype)
@@ -61,14 +61,16 @@ def reconstruction_loss(
     return (jnp.abs(volume - reconstruction) * hidden).sum() / (hidden.sum() + 1e-5)
 
 
-def teacher_temperatures(epoch: int | Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The teacher's temperatures for images, which rise from the first epoch on, and for patches, 30 epochs later."""
+def teacher_temperatures(
+    epoch: int | Int[Array, ""], warming_epochs: int = WARMING_EPOCHS
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The teacher's temperatures for images, which rise from the first epoch on, and for patches, which do so next."""
 
     def risen(epochs: Array) -> Array:
-        return COLD + (WARM - COLD) * jnp.clip(epochs / (WARMING_EPOCHS - 1), 0, 1)
+        return COLD + (WARM - COLD) * jnp.clip(epochs / max(warming_epochs - 1, 1), 0, 1)
 
     epochs = jnp.asarray(epoch, jnp.float32)
-    return risen(epochs), risen(epochs - PATCHES_WARM_FROM)
+    return risen(epochs), risen(epochs - warming_epochs)
 
 
 def moved_centers(centers: Mapping[str, Array], teacher: Outputs) -> dict[str, Float[Array, " k"]]:

@@ -19,13 +19,12 @@ from jaxtyping import Float, Num
 
 from mskjax.models.smit import BLOCK, DISTILLED, SMITPretrainer
 from mskjax.tasks import network
-from mskjax.tasks.distillation_losses import VIEWS, losses, moved_centers
+from mskjax.tasks.distillation_losses import COLD, VIEWS, WARMING_EPOCHS, losses, moved_centers
 from mskjax.tasks.intensity import window
 from mskjax.tasks.network import Batch, State
 from mskjax.types import Key, Params
 
 MASKED = 0.7  # of the blocks
-MOMENTUM = 0.996
 STUDENTS_OWN = ("backbone/mask_token", "pretext/reconstruction/")
 
 Crops = Num[Array, "b 2 d h w"]
@@ -49,6 +48,8 @@ class SelfDistillation:
     level_hu: float = 37.5
     patch_weight: float = 0.1
     image_weight: float = 0.1
+    momentum: float = 0.996
+    warming_epochs: int = WARMING_EPOCHS
     ema: Literal["fixed", "official"] = "fixed"
     teacher_init: Literal["student", "official"] = "student"
     freeze: tuple[str, ...] = ()
@@ -57,6 +58,8 @@ class SelfDistillation:
         for name, word in (("ema", "fixed"), ("teacher_init", "student")):
             if getattr(self, name) not in (word, "official"):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {word} or official")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is {self.momentum}; it must be at least 0 and below 1")
 
     def init(self, key: Key, batch: Batch) -> tuple[Params, State]:
         """Fresh parameters, and the model state: the "teacher", its "centers" and the "step"."""
@@ -94,8 +97,9 @@ class SelfDistillation:
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
         """Each scan's total "loss" and its parts, with masks that never change, and what tells that the method works.
 
-        "teacher_entropy", the `target_entropy` of the teacher, and "feature_spread", that of the student, fall to 0 if
-        tokens collapse; "teacher_lag" is the `distance` of the student's parameters from the teacher's.
+        "target_entropy" and "target_information" are those of the teacher's targets, "feature_spread" is the student's:
+        all fall to 0 if tokens collapse to one. "teacher_lag" is the `distance` of the student's parameters from the
+        teacher's.
         """
         volume = self.normalise(batch["image_hu"])
         count = len(volume) // VIEWS
@@ -109,7 +113,8 @@ class SelfDistillation:
 
         def of_a_scan(student: Any, teacher: Any, mask: Array, volume: Array) -> dict[str, Array]:
             parts = self._losses(student, teacher, model_state["centers"], mask, epoch, volume)
-            signs = {"teacher_entropy": target_entropy(teacher["patch_logits"], model_state["centers"]["patch"])}
+            entropy, information = target_entropy(teacher["patch_logits"], model_state["centers"]["patch"])
+            signs = {"target_entropy": entropy, "target_information": information}
             signs |= {"feature_spread": feature_spread(student[DISTILLED]), "teacher_lag": lag}
             return {"loss": parts.pop("total"), **parts, **signs}
 
@@ -129,14 +134,14 @@ class SelfDistillation:
     def _losses(
         self, student: Any, teacher: Any, centers: Any, mask: Array, epoch: Array, volume: Array
     ) -> dict[str, Array]:
-        weights = (self.patch_weight, self.image_weight)
-        return losses({**student, "volume": volume}, teacher, centers, mask, epoch, *weights)
+        options = (self.patch_weight, self.image_weight, self.warming_epochs)
+        return losses({**student, "volume": volume}, teacher, centers, mask, epoch, *options)
 
     def _momentum(self, step: Array) -> Array:
         """The weight of the teacher's own parameters in the update that ends step number `step`, counted from 1."""
         total = self.epochs * self.steps_per_epoch
         place = (step - 1) % self.steps_per_epoch + 1 if self.ema == "official" else step
-        return 1 - (1 - MOMENTUM) * (1 + jnp.cos(jnp.pi * jnp.minimum(place / total, 1))) / 2
+        return 1 - (1 - self.momentum) * (1 + jnp.cos(jnp.pi * jnp.minimum(place / total, 1))) / 2
 
 
 _LOGITS = ("patch_logits", "image_logits")
@@ -169,10 +174,23 @@ def _logits(outputs: Mapping[str, Array]) -> dict[str, Array]:
     return {name: outputs[name] for name in _LOGITS}
 
 
-def target_entropy(logits: Float[Array, "v t k"], center: Float[Array, " k"]) -> Float[Array, ""]:
-    """The entropy of the mean target of all patches, over the logarithm of their number; 0 if all have one target."""
-    mean = jax.nn.softmax((logits - center) / 0.04).mean((0, 1))
-    return -(mean * jnp.log(mean + 1e-12)).sum() / jnp.log(logits.shape[0] * logits.shape[1])
+def target_entropy(
+    logits: Float[Array, "v t k"], center: Float[Array, " k"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The entropy of the mean target of all patches, and what a target tells of its patch, both from 0 to 1.
+
+    The second is the first less the mean entropy of each target. Both are over the logarithm of the number of
+    prototypes, or of patches where these are fewer. Both are 0 if all patches have one prototype; where all targets are
+    even, which is a collapse too, the first is high and the second 0.
+    """
+    targets = jax.nn.softmax((logits - center) / COLD).reshape(-1, logits.shape[-1])
+    most = jnp.log(min(targets.shape))
+    of_mean = _entropy(targets.mean(0)) / most
+    return jnp.minimum(of_mean, 1), of_mean - _entropy(targets).mean() / most
+
+
+def _entropy(probability: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+    return -(probability * jnp.log(probability + 1e-12)).sum(-1)
 
 
 def feature_spread(features: Float[Array, "v i j k c"]) -> Float[Array, ""]:

@@ -123,7 +123,7 @@ def test_scans_are_evaluated_each_by_itself_and_always_alike(begun, batch):
     evaluate = quick(task.evaluate)
     together = evaluate(params, state, batch)
     swapped = evaluate(params, state, {"image_hu": batch["image_hu"][::-1]})
-    signs = {"teacher_entropy", "feature_spread", "teacher_lag"}
+    signs = {"target_entropy", "target_information", "feature_spread", "teacher_lag"}
     assert together.keys() == {"loss", "patch", "image", "reconstruction", *signs}
     assert not together["teacher_lag"].any(), "the teacher begins as the student"
     moved = jax.tree.map(lambda leaf: 1.5 * leaf, params)
@@ -138,8 +138,11 @@ def test_scans_are_evaluated_each_by_itself_and_always_alike(begun, batch):
 def test_signs_of_a_collapse():
     alike = jnp.broadcast_to(jnp.arange(16.0), (2, 8, 16))
     apart = 10 * jnp.eye(16).reshape(2, 8, 16)  # each patch has a target of its own
-    assert float(target_entropy(alike, jnp.zeros(16))) == pytest.approx(0, abs=1e-4)
-    assert float(target_entropy(apart, jnp.zeros(16))) == pytest.approx(1, abs=1e-4)
+    halves = 10 * jnp.eye(2).repeat(8, 0).reshape(2, 8, 2)  # two prototypes, half of the patches each
+    even = jnp.zeros((2, 8, 16))
+    for logits, expected in ((alike, (0, 0)), (apart, (1, 1)), (halves, (1, 1)), (even, (1, 0))):
+        found = target_entropy(logits, jnp.zeros(logits.shape[-1]))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
     assert float(feature_spread(jnp.ones((2, 2, 2, 2, 3)))) == pytest.approx(0, abs=1e-6)
     opposite = jnp.concatenate([jnp.ones((1, 2, 2, 2, 3)), -jnp.ones((1, 2, 2, 2, 3))])
     assert float(feature_spread(opposite)) == pytest.approx(1, abs=1e-6)
