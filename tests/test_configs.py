@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from absl.flags import IllegalFlagValueError
 
-from configs import classification, jigsaw, reconstruction, segmentation, shared, strings
+from configs import (
+    classification,
+    jigsaw,
+    reconstruction,
+    segmentation,
+    shared,
+    smit_pretraining,
+    smit_segmentation,
+    strings,
+)
 from launch import main
 from mskjax import models, tasks
 
@@ -86,6 +95,51 @@ def test_study_bs_classification(network, policy):
     assert drawn == {"flip", "rotation", "shift"}
     small = tasks.build(classification.get_config(f"network={network},policy={policy},smoke").task.to_dict())
     assert (small.network, small.freeze == task.freeze) == (network, policy != "unfreezetop10" or network[:3] == "inc")
+
+
+@pytest.mark.parametrize(
+    ("text", "rate", "epochs", "warmup", "drop_path"), [(None, 6e-4, 500, 20, 0.3), ("paper", 2e-4, 400, 30, 0.1)]
+)
+def test_smits_pretraining(text, rate, epochs, warmup, drop_path):
+    """The published code, or its paper: 2 mm, crops of 96, batch 6, AdamW with weight decay 0.01, a cosine to 0."""
+    config = smit_pretraining.get_config(text)
+    assert (config.learning_rate, config.epochs, config.warmup_epochs, config.decay) == (rate, epochs, warmup, "cosine")
+    assert (config.batch_size, config.weight_decay, config.image_size) == (6, 0.01, 96)
+    assert (config.spacing_mm, config.crops_per_scan, config.patience) == ((2.0, 2.0, 2.0), 1, epochs)
+    task = tasks.build(config.task.to_dict())
+    assert (task.module.drop_path, task.module.stage_sizes, task.module.width) == (drop_path, (2, 2, 4, 2), 48)
+    assert (task.module.prototypes, task.module.shared_head) == (8192, False)
+    assert (task.patch_weight, task.image_weight, task.ema, task.teacher_init) == (0.1, 0.1, "fixed", "student")
+    assert (task.level_hu - task.window_hu / 2, task.level_hu + task.window_hu / 2) == (-175, 250)
+
+
+def test_smits_pretraining_with_the_faults_of_its_code():
+    task = smit_pretraining.get_config("official").task
+    assert (task.ema, task.teacher_init) == ("official", "official")
+
+
+@pytest.mark.parametrize(("schedule", "warmup", "decay"), [("constant", 0, "constant"), ("official", 50, "cosine")])
+def test_study_bs_segmentation(schedule, warmup, decay):
+    """Section B: four crops of 96 at 1.5 x 1.5 x 2 mm, AdamW 1e-4, weight decay 1e-5, 200 epochs, kept every 30."""
+    config = smit_segmentation.get_config(f"schedule={schedule}")
+    assert (config.learning_rate, config.weight_decay, config.epochs, config.keep_epochs) == (1e-4, 1e-5, 200, 30)
+    assert (config.warmup_epochs, config.decay, config.patience) == (warmup, decay, 200)
+    assert (config.image_size, config.spacing_mm, config.crops_per_scan) == (96, (1.5, 1.5, 2.0), 4)
+    assert (config.overlap, config.fresh) == (0.5, ("decoder/.*",))
+    assert config.init_from == "third_party_weights/smit_encoder.safetensors"
+    assert smit_segmentation.get_config("init=random").init_from == ""
+    task = tasks.build(config.task.to_dict())
+    assert task.module == models.build("smit_segmenter", num_classes=2, drop_path=0.3)
+    assert (task.module.stage_sizes, task.module.width) == ((2, 2, 4, 2), 48)
+    assert (task.level_hu - task.window_hu / 2, task.level_hu + task.window_hu / 2) == (-175, 250)
+
+
+@pytest.mark.parametrize("text", ["small", "smoke"])
+def test_small_students_fit_small_segmenters(text):
+    configs = [config.get_config(text) for config in (smit_pretraining, smit_segmentation)]
+    pretraining, tuning = (tasks.build(config.task.to_dict()).module for config in configs)
+    assert (pretraining.stage_sizes, pretraining.width) == (tuning.stage_sizes, tuning.width)
+    assert {config.image_size for config in configs} == {32}
 
 
 def test_variants_of_classification_have_weights_of_their_own():

@@ -23,6 +23,8 @@ def restored(workdir):
         state = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore())
 
     def walk(tree, path=""):
+        if isinstance(tree, list | tuple):  # of an optimiser of several parts
+            tree = dict(enumerate(tree))
         if not isinstance(tree, dict):
             return {path: np.asarray(tree)}
         return {name: leaf for key, branch in tree.items() for name, leaf in walk(branch, f"{path}/{key}").items()}

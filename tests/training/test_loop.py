@@ -8,7 +8,7 @@ import pytest
 from recorder import Recorder, Signal
 from toy_task import Mean, examples
 
-from mskjax.training import optim, sharding
+from mskjax.training import sharding
 from mskjax.training.job import Schedule
 from mskjax.training.loop import Interrupted, fit
 from mskjax.training.signals import Caught
