@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from reading import assert_gone, readers
 
 from mskjax.training.stream import Stream
 
@@ -31,21 +32,10 @@ def batch(of, seed, step):
     return np.stack([found["row"], found["draw"]], axis=1)
 
 
-def readers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
-
-
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     yield
     assert_gone()
-
-
-def assert_gone():
-    until = time.monotonic() + 5
-    while readers() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not readers()
 
 
 def test_a_batch_is_a_function_of_seed_and_step_alone():

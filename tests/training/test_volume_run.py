@@ -1,13 +1,13 @@
 """Whole runs that see volumes: SMIT is pretrained on them, and fine-tuned from that."""
 
 import json
-import threading
 from contextlib import contextmanager
 
 import jax
 import numpy as np
 import pytest
 import volume_cohort
+from reading import assert_gone
 from recorder import Signal
 from same_runs import assert_same, restored
 
@@ -80,7 +80,7 @@ def test_pretraining_tells_of_all_its_parts_and_keeps_the_last_weights(pretraine
     variables, _ = load_variables(pretrained / "best" / "variables.safetensors")
     kernel = variables["params"]["backbone"]["patch"]["kernel"]
     np.testing.assert_array_equal(kernel, arrays["/params/backbone/patch/kernel"])
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
+    assert_gone()
 
 
 def test_a_task_knows_how_long_its_training_is(pretrained, bare):
@@ -98,7 +98,7 @@ def test_pretraining_that_was_stopped_ends_the_same(pretrained, bare, tmp_path, 
     with monkeypatch.context() as patched, pytest.raises(Interrupted, match=f"saved at step {STOPPED};"):
         patched.setattr(signals, "caught", stopping(STOPPED))
         pretrain(bare, tmp_path / "run")
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
+    assert_gone()
     pretrain(bare, tmp_path / "run")
     starts = json.loads((tmp_path / "run" / "provenance.json").read_text())["starts"]
     assert [start["step"] for start in starts] == [0, STOPPED]
@@ -128,7 +128,7 @@ def test_fine_tuning_begins_with_the_pretrained_encoder(pretrained, dataset, tmp
     assert "steps_per_epoch" not in config["task"]
     weights = json.loads((tmp_path / "run" / "provenance.json").read_text())["weights"]
     assert weights["path"] == str(pretrained / "best" / "variables.safetensors")
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
+    assert_gone()
 
 
 @pytest.mark.parametrize(
