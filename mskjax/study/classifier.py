@@ -15,6 +15,7 @@ from mskjax import convert, tasks
 from mskjax.data import batches
 from mskjax.data.dataset import Slices
 from mskjax.files import read_json, sha256
+from mskjax.study import origin
 from mskjax.training.start import weight_file
 from mskjax.types import Variables
 
@@ -81,6 +82,7 @@ def load_classifier(run: str | Path) -> Classifier:
     config = read_json(run / "config.json")
     if "study" in config:
         raise ValueError(f"{run} is a study; give one of its cells, such as {_some_cell(run)}")
+    origin.refuse_pretraining(run, "explain")
     name = config["task"]["name"] if "task" in config else None
     if name != "classification":
         what = f"a run of the task {name}" if name else "no run"

@@ -51,8 +51,10 @@ def place(
 ) -> tuple[Path, Path, Path, dict[str, Any], bool]:
     """The run, the dataset, the folder for the results, what they are made from, and whether the dataset is the run's.
 
-    Raises `OSError` where the run or the dataset is missing, and `ValueError` for another dataset without an `output`.
+    Raises `OSError` where the run or the dataset is missing, and `ValueError` for a pretraining, and for another
+    dataset without an `output`.
     """
+    origin.refuse_pretraining(workdir, "evaluate")
     workdir, source = Path(workdir), Path(dataset) if dataset else dataset_of(Path(workdir))
     made = made_from(workdir, source, split)
     own = is_own(workdir, made["dataset_sha256"])

@@ -14,6 +14,7 @@ from mskjax.files import read_json, sha256
 # As mskjax.data.phantom_scans names them, under whatever folder.
 _PHANTOM = re.compile(r"(?:^|[/\\])phantoms[/\\]images[/\\]phantom_\d{4,}\.nii\.gz$")
 
+_PRETRAINING = "self_distillation"
 _DIGITS = 12  # of a digest, as many as are read at a glance
 
 
@@ -47,6 +48,16 @@ def _start(run: Path) -> str | None:
     if config.get("resume"):
         return f"checkpoint of {config['resume']}"
     return None if "init_from" not in config else config["init_from"] or "random"
+
+
+def refuse_pretraining(run: str | Path, purpose: str) -> None:
+    """Raises `ValueError` for a run that has learned without masks and labels, which leaves nothing to `purpose`."""
+    if (_json(Path(run) / "config.json").get("task") or {}).get("name") == _PRETRAINING:
+        raise ValueError(
+            f"{run} is a pretraining, a run of the task {_PRETRAINING}, and there is nothing to {purpose} in it; train "
+            f"on from its weights with python -m launch.train --config=configs/smit_segmentation.py "
+            f"--config.init_from={run} on scans with masks, and give that run to launch.evaluate or launch.measure"
+        )
 
 
 def dataset_sha256(run: str | Path) -> dict[str, str] | None:

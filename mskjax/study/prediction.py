@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int16, Integer
 from tqdm import tqdm
 
 from mskjax.data.volume_grid import VolumeGrid
+from mskjax.study import origin
 
 Predictor = Callable[[Int16[np.ndarray, "n h w"], Float[np.ndarray, "2"]], Float[np.ndarray, "n h w"]]
 THRESHOLD = 0.5  # of the sigmoid's output (study A), or of the softmax's
@@ -44,6 +45,7 @@ def load_predictor(run: str | Path, shows_windows: bool = False) -> Predictor | 
 
     Of a run that has learned volumes it is a function of whole scans, which `shows_windows` lets say how far it is.
     """
+    origin.refuse_pretraining(run, "measure with")
     # Imported here, as both bring JAX along, which measuring a finished mask does without.
     from mskjax.training.predict import load_run, sees_volumes
     from mskjax.training.predict_volumes import load_volume_run

@@ -1,5 +1,7 @@
 """What runs and cells say of their start."""
 
+import re
+
 import pandas as pd
 import pytest
 from study_cases import frame
@@ -9,6 +11,9 @@ from configs import sarcopenia_classification as diagnosis
 from configs import sarcopenia_segmentation as volumes
 from mskjax.files import sha256, write_json
 from mskjax.study import data_efficiency, origin, sarcopenia, sarcopenia_segmentation
+from mskjax.study.evaluation import evaluate
+from mskjax.study.explanations import explain
+from mskjax.study.prediction import load_predictor
 from mskjax.training import provenance
 from mskjax.training.start import weight_record
 
@@ -63,3 +68,13 @@ def test_a_run_that_has_lost_its_provenance_says_what_it_can(tmp_path):
     assert origin.describe(tmp_path)["init"] is None
     write_json(tmp_path / "config.json", {"init_from": "third_party_weights/a.safetensors", "resume": ""})
     assert origin.describe(tmp_path)["init"] == "third_party_weights/a.safetensors"
+
+
+def test_a_pretraining_has_nothing_to_evaluate_to_explain_or_to_measure_with(pretrained):
+    """Nor has it a dataset with masks, which is not asked for first."""
+    write_json(pretrained / "config.json", {"dataset": "gone", "task": {"name": "self_distillation"}})
+    further = f"--config=configs/smit_segmentation.py --config.init_from={re.escape(str(pretrained))} on scans with mas"
+    for use, purpose in ((evaluate, "evaluate"), (explain, "explain"), (load_predictor, "measure with")):
+        with pytest.raises(ValueError, match=f"is a pretraining, .* there is nothing to {purpose} in it; .*{further}"):
+            use(pretrained)
+    assert not (pretrained / "evaluation").exists() and not (pretrained / "explanations").exists()
