@@ -3,8 +3,9 @@
     python -m benchmarks.phantom_smit --work=FOLDER [--shuffles=1]
 
 48 phantoms, outlined on one slice at L3 alone. A quarter of the width is pretrained on those that the dataset calls
-training cases, and begins the networks of the shuffles, beside networks from fresh weights. Figure to reach: Dice 0.90
-on held-out patients. Pretraining sees scans, though never outlines, of which some test in a shuffle. Everything may be stopped and started again. One JSON line.
+training cases, and begins the networks of the shuffles, beside networks from fresh weights. Pretraining sees scans,
+though never outlines, of which some test in a shuffle. Figure to reach: Dice 0.90 on held-out patients. Everything may
+be stopped and started again. One JSON line.
 """
 
 import argparse
@@ -54,7 +55,9 @@ def main() -> None:
 def found(evaluation: Path) -> dict[str, dict[str, Any]]:
     """Of each initialisation the means over all tests, and how many of its decisions are the reference masks'."""
     cases, agreement = (pd.read_csv(evaluation / f"{name}.csv") for name in ("cases", "cutoffs"))
-    agreement = agreement.query("against == 'reference mask' and scope == 'all shuffles' and measure == 'SMA'")
+    kept = {"against": "reference mask", "scope": "all shuffles", "measure": "sma"}
+    for name, value in kept.items():
+        agreement = agreement[agreement[name] == value]
     tests = cases[cases["part"] == "test"]
     told: dict[str, dict[str, Any]] = {}
     for init, own in tests.groupby("init"):
