@@ -57,8 +57,8 @@ def found(evaluation: Path) -> dict[str, dict[str, Any]]:
     cases, agreement = (pd.read_csv(evaluation / f"{name}.csv") for name in ("cases", "cutoffs"))
     kept = {"against": "reference mask", "scope": "all shuffles", "measure": "sma"}
     for name, value in kept.items():
-        agreement = agreement[agreement[name] == value]
-    tests = cases[cases["part"] == "test"]
+        agreement = agreement.loc[agreement[name] == value]
+    tests = cases.loc[cases["part"] == "test"]
     told: dict[str, dict[str, Any]] = {}
     for init, own in tests.groupby("init"):
         percent = 100 * (own["sma_cm2"] - own["reference_sma_cm2"]) / own["reference_sma_cm2"]
@@ -70,7 +70,7 @@ def found(evaluation: Path) -> dict[str, dict[str, Any]]:
             "area_error_percent_sd": round(percent.std(), 2),
             "decisions_right_by_area": {
                 str(row["set"]): f"{row['tp'] + row['tn']} of {row['positive'] + row['negative']}"
-                for row in agreement[agreement["init"] == init].to_dict("records")
+                for row in agreement.loc[agreement["init"] == init].to_dict("records")
             },
         }
     return told
