@@ -29,10 +29,11 @@ from configs import shared, strings
 
 WEIGHTS = "third_party_weights/smit_encoder.safetensors"
 FRESH = ("decoder/.*",)  # which no pretraining has
+# Those that begin with no released weights put the windows' positions back where they were.
 NETWORKS: dict[str, dict[str, Any]] = {
     "": {},
-    "small": {"stage_sizes": (1, 1, 1, 1), "width": 12},
-    "smoke": {"stage_sizes": (1, 1, 1, 1), "width": 4},
+    "small": {"stage_sizes": (1, 1, 1, 1), "width": 12, "joining": "inverse"},
+    "smoke": {"stage_sizes": (1, 1, 1, 1), "width": 4, "joining": "inverse"},
 }
 # Rotation, flip, pad and crop in three dimensions are study B's; their magnitudes and chances are this project's.
 AUGMENTATION = {

@@ -50,7 +50,8 @@ def small(of, folder, **changes):
 
 
 def pretrain(folder, workdir, **changes):
-    train(small(smit_pretraining, folder, epochs=3, patience=3, keep_epochs=1, **changes), workdir)
+    fields = {"epochs": 3, "patience": 3, "keep_epochs": 1, "crops_per_scan": 1, **changes}
+    train(small(smit_pretraining, folder, **fields), workdir)
     return workdir
 
 
@@ -91,7 +92,7 @@ def test_a_task_knows_how_long_its_training_is(pretrained, bare):
     pretrain(bare, pretrained)
     assert (pretrained / "DONE").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r"is of another config \(epochs 3, now 4, task\.epochs 3, now 4\)"):
-        train(small(smit_pretraining, bare, epochs=4, patience=3, keep_epochs=1), pretrained)
+        pretrain(bare, pretrained, epochs=4)
 
 
 def test_pretraining_that_was_stopped_ends_the_same(pretrained, bare, tmp_path, monkeypatch):
