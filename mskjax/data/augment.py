@@ -45,12 +45,12 @@ class Augmentation:
 
     def __post_init__(self):
         for name in ("flip", "rotation", "scaling", "elastic", "shift"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability from 0 to 1")
-        _require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "0 to 180 degrees")
-        _require(0 <= self.scale < 1, "scale", self.scale, "0 or more and below 1")
-        _require(0 < self.elastic_spacing_mm < math.inf, "elastic_spacing_mm", self.elastic_spacing_mm, "above 0 mm")
-        _require(0 <= self.elastic_sd_mm < math.inf, "elastic_sd_mm", self.elastic_sd_mm, "0 mm or more")
-        _require(0 <= self.shift_mm < math.inf, "shift_mm", self.shift_mm, "0 mm or more")
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability from 0 to 1")
+        require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "0 to 180 degrees")
+        require(0 <= self.scale < 1, "scale", self.scale, "0 or more and below 1")
+        require(0 < self.elastic_spacing_mm < math.inf, "elastic_spacing_mm", self.elastic_spacing_mm, "above 0 mm")
+        require(0 <= self.elastic_sd_mm < math.inf, "elastic_sd_mm", self.elastic_sd_mm, "0 mm or more")
+        require(0 <= self.shift_mm < math.inf, "shift_mm", self.shift_mm, "0 mm or more")
 
 
 def augment(
@@ -86,17 +86,19 @@ def draw(key: Key, augmentation: Augmentation) -> Motion:
     shifts, place = jax.random.split(jax.random.fold_in(key, SHIFT_STREAM))
     return Motion(
         flip=flip,
-        angle=rotates * radians * _symmetric(angle),
-        scale=1 + scales * augmentation.scale * _symmetric(scale),
+        angle=rotates * radians * symmetric(angle),
+        scale=1 + scales * augmentation.scale * symmetric(scale),
         control_mm=deforms * augmentation.elastic_sd_mm * normal,
-        shift_mm=jax.random.bernoulli(shifts, augmentation.shift) * augmentation.shift_mm * _symmetric(place, 2),
+        shift_mm=jax.random.bernoulli(shifts, augmentation.shift) * augmentation.shift_mm * symmetric(place, 2),
     )
 
 
-def _symmetric(key: Key, *shape: int) -> Float[Array, "*sizes"]:
+def symmetric(key: Key, *shape: int) -> Float[Array, "*sizes"]:
+    """Uniform random numbers from -1 to 1."""
     return jax.random.uniform(key, shape, jnp.float32, minval=-1.0, maxval=1.0)
 
 
-def _require(holds: bool, name: str, value: float, remedy: str) -> None:
+def require(holds: bool, name: str, value: float, remedy: str) -> None:
+    """Raises `ValueError` for a field of an augmentation unless `holds`; `remedy` says what it must be."""
     if not holds:
         raise ValueError(f"augmentation {name} is {value}; it must be {remedy}")

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Bool, Float, Int16, UInt8
 
+from mskjax.data.augment import require, symmetric
 from mskjax.data.dataset import AIR_HU
 from mskjax.data.volume_grid import UNKNOWN
 from mskjax.types import Key
@@ -41,11 +42,11 @@ class VolumeAugmentation:
 
     def __post_init__(self):
         for name in ("flip", "rotation", "scaling", "shift"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability from 0 to 1")
-        _require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "0 to 180 degrees")
-        _require(0 <= self.tilt_degrees <= 90, "tilt_degrees", self.tilt_degrees, "0 to 90 degrees")
-        _require(0 <= self.scale < 1, "scale", self.scale, "0 or more and below 1")
-        _require(0 <= self.shift_mm < math.inf, "shift_mm", self.shift_mm, "0 mm or more")
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability from 0 to 1")
+        require(0 <= self.rotation_degrees <= 180, "rotation_degrees", self.rotation_degrees, "0 to 180 degrees")
+        require(0 <= self.tilt_degrees <= 90, "tilt_degrees", self.tilt_degrees, "0 to 90 degrees")
+        require(0 <= self.scale < 1, "scale", self.scale, "0 or more and below 1")
+        require(0 <= self.shift_mm < math.inf, "shift_mm", self.shift_mm, "0 mm or more")
 
 
 class Motion(NamedTuple):
@@ -87,9 +88,9 @@ def draw(key: Key, augmentation: VolumeAugmentation) -> Motion:
     tilt, turn = math.radians(augmentation.tilt_degrees), math.radians(augmentation.rotation_degrees)
     return Motion(
         flip=flip,
-        radians=rotates * jnp.array([tilt, tilt, turn], jnp.float32) * _symmetric(angles, 3),
-        scale=1 + scales * augmentation.scale * _symmetric(scale),
-        shift_mm=shifts * augmentation.shift_mm * _symmetric(place, 3),
+        radians=rotates * jnp.array([tilt, tilt, turn], jnp.float32) * symmetric(angles, 3),
+        scale=1 + scales * augmentation.scale * symmetric(scale),
+        shift_mm=shifts * augmentation.shift_mm * symmetric(place, 3),
     )
 
 
@@ -135,12 +136,3 @@ def _rotation(radians: Float[Array, "3"]) -> Float[Array, "3 3"]:
             [-sj, cj * si, cj * ci],
         ]
     )
-
-
-def _symmetric(key: Key, *shape: int) -> Float[Array, "*sizes"]:
-    return jax.random.uniform(key, shape, jnp.float32, minval=-1.0, maxval=1.0)
-
-
-def _require(holds: bool, name: str, value: float, remedy: str) -> None:
-    if not holds:
-        raise ValueError(f"augmentation {name} is {value}; it must be {remedy}")
