@@ -20,7 +20,7 @@ from benchmarks.studies import launch, sweep_flags
 from mskjax.training.writer import METRICS, read_rows
 
 PATIENTS, SPACING = 48, "(4.,4.,6.)"
-PRETRAINING = {"spacing_mm": SPACING, "epochs": 20}
+PRETRAINING = {"spacing_mm": SPACING, "epochs": 150}
 STUDY = {"spacing_mm": SPACING, "inits": ("smit", "random"), "epochs": 25}
 PARTS = ("patch", "image", "reconstruction", "target_information", "feature_spread", "teacher_lag")
 

@@ -1,12 +1,13 @@
 """SMIT on real CT, through the launchers as a user runs them: each part prints one JSON line.
 
-    python -m benchmarks.real_smit --work=FOLDER [--part=full_size|pretraining|outlined] [--data=../shared/data]
+    python -m benchmarks.real_smit --work=FOLDER [--part=NAME] [--data=../shared/data]
 
 full_size     Student and teacher at their published sizes take a step of pretraining on two views of 96^3 voxels of a
               scan at 2 mm, and the segmenter, begun from them, a step of fine-tuning on an outlined crop of 96^3.
-pretraining   A network of a quarter of the width on three scans, a fourth validates, once straight and once stopped by
-              SIGTERM and started again: what the losses and the signs of a collapse were first and last, and whether
-              both runs left the same metrics and weights, byte for byte.
+pretraining   A network of a quarter of the width on three scans, a fourth validates: what the losses and the signs of
+              a collapse were first, lowest and last.
+resuming      The same for fewer steps, once straight and once stopped by SIGTERM and started again: whether both runs
+              left the same metrics and weights, byte for byte.
 outlined      The T12 to L2 scan of 3 mm with its outlines of all muscle, cut across into three: the lower part trains a
               small segmenter, begun from `pretraining` if that was run, the middle one validates, and the slices of the
               upper one are measured by launch.measure and compared with the outlines.
@@ -42,6 +43,7 @@ SCANS = {
 }
 PARTS = {"train": (0, 14), "validation": (14, 20), "test": (20, 30)}  # slices of the outlined scan, from the feet
 SIGNS = ("patch", "image", "reconstruction", "target_entropy", "target_information", "feature_spread", "teacher_lag")
+SMALL = {"spacing_mm": "(3.,3.,3.)"}
 ONE = {"batch_size": 1, "epochs": 1, "warmup_epochs": 0, "decay": "constant"}  # or the rate of the first epoch is 0
 
 
@@ -50,7 +52,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for datasets and runs")
     default = Path(os.environ.get("MSKJAX_TEST_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=default, help="folder of the real CT")
-    parts = {"full_size": full_size, "pretraining": pretraining, "outlined": outlined}
+    parts = {"full_size": full_size, "pretraining": pretraining, "resuming": resuming, "outlined": outlined}
     parser.add_argument("--part", choices=parts, help="one part alone")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -77,20 +79,27 @@ def full_size(work: Path, data: Path) -> dict[str, Any]:
 
 
 def pretraining(work: Path, data: Path) -> dict[str, Any]:
+    """A run long enough to learn more than what crops look like on average."""
+    fields = {**SMALL, "crops_per_scan": 16}
+    seconds = train("smit_pretraining:small", work / "pretraining", prepare_scans(work, data, 3.0), fields)
+    rows = read_rows(work / "pretraining" / METRICS)
+    columns = {sign: [round(row[f"validation_{sign}"], 4) for row in rows] for sign in SIGNS}
+    told = {sign: [values[0], min(values), values[-1]] for sign, values in columns.items()}
+    return {"updates": rows[-1]["step"], "first_lowest_last": told, "seconds": seconds}
+
+
+def resuming(work: Path, data: Path) -> dict[str, Any]:
     """A straight run, and one that is stopped and goes on."""
-    scans = prepare_scans(work, data, 3.0)
-    fields = {"spacing_mm": "(3.,3.,3.)", "crops_per_scan": 4, "batch_size": 2}
-    straight, stopped = work / "pretraining", work / "pretraining_stopped"
-    seconds = train("smit_pretraining:small", straight, scans, fields)
+    scans, fields = prepare_scans(work, data, 3.0), {**SMALL, "epochs": 15}
+    straight, stopped = work / "straight", work / "stopped"
+    train("smit_pretraining:small", straight, scans, fields)
     stop_after_epochs(flags("smit_pretraining:small", stopped, scans, fields), stopped, 5)
     train("smit_pretraining:small", stopped, scans, fields)
-    rows = read_rows(straight / METRICS)
-    told = {sign: [round(rows[place][f"validation_{sign}"], 4) for place in (0, -1)] for sign in SIGNS}
     same = all(
         (straight / name).read_bytes() == (stopped / name).read_bytes()
         for name in (METRICS, "best/variables.safetensors")
     )
-    return {"epochs": rows[-1]["epoch"], "first_and_last": told, "equal_when_stopped": same, "seconds": seconds}
+    return {"updates": read_rows(straight / METRICS)[-1]["step"], "equal_when_stopped": same}
 
 
 def outlined(work: Path, data: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     """The config that a config string chooses."""
     chosen = strings.parse(text, paper=False, official=False, small=False, smoke=False)
     scale = "smoke" if chosen.smoke else "small" if chosen.small else ""
-    epochs = {"": 400 if chosen.paper else 500, "small": 60, "smoke": 2}[scale]
+    epochs = {"": 400 if chosen.paper else 500, "small": 150, "smoke": 2}[scale]
     return shared.run(
         task(scale, drop_path=0.0 if scale else 0.1 if chosen.paper else 0.3, official=chosen.official),
         image_size=32 if scale else 96,

@@ -1,11 +1,19 @@
-"""Shared by all tests: shape and type checks on every mskjax function, 8 simulated devices, and the real CT."""
+"""Shared by all tests: checks of shapes and types, 8 simulated devices, quick compilations, and the real CT."""
 
 import os
+import tempfile
 from pathlib import Path
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Most of XLA's optimisations take longer than what they would speed up here. Workers, and launchers that tests start,
+# inherit all this, and so each program is compiled once.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="mskjax-tests-")  # removed as the tests end
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
 
 from jaxtyping import install_import_hook
 

@@ -27,14 +27,13 @@ PARAMETERS = {
     "inception_v3": 21_802_784,
     "inception_resnet_v2": 54_336_736,
 }
-QUICK = {"xla_backend_optimization_level": 0}  # a third of the time to compile
 
 
 def features(module, variables, size):
     compiled = jax.jit(lambda variables, image: module.apply(variables, image)["features"])
     image = FABRICATE["image"](size)
     with jax.default_matmul_precision("highest"):
-        return np.asarray(compiled.lower(variables, image).compile(compiler_options=QUICK)(variables, image))
+        return np.asarray(compiled.lower(variables, image).compile()(variables, image))
 
 
 def golden(peer, network, size):

@@ -18,9 +18,8 @@ IMAGE_HU = RNG.integers(-1024, 2000, (8, *SHAPE)).astype(np.int16)
 LABEL = RNG.choice(np.array([0, 1, UNKNOWN], np.uint8), (8, *SHAPE))
 SPACING_MM = RNG.uniform(0.8, 2.5, (8, 3)).astype(np.float32)
 KEY = jax.random.key(7)
-QUICK = {"xla_backend_optimization_level": 0}  # less time to compile
-COMPILED = jax.jit(augment_volumes, static_argnums=4, compiler_options=QUICK)
-MOVED = jax.jit(move, compiler_options=QUICK)
+COMPILED = jax.jit(augment_volumes, static_argnums=4)
+MOVED = jax.jit(move)
 NEVER = VolumeAugmentation(flip=0.0, rotation=0.0, scaling=0.0, shift=0.0)
 MUCH = VolumeAugmentation(0.5, 1.0, 15.0, 5.0, 0.5, 0.1, 0.5, 4.0)
 DRAWS = 4000

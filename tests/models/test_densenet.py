@@ -18,7 +18,6 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 LAYERS = json.loads((GOLDEN / "keras" / "layouts_keras3.json").read_text())["densenet121"]["layers"]
 SMALL = {"stage_sizes": (1, 2, 1, 1), "width": 4}
 IMAGE = jax.random.normal(jax.random.key(1), (2, 64, 96, 3))
-QUICK = {"xla_backend_optimization_level": 0}
 EPSILON = {"keras": 1.001e-5, "torchvision": 1e-5}
 MOMENTUM = {"keras": 0.99, "torchvision": 0.9}
 
@@ -33,7 +32,7 @@ def trained(variant):
     module = models.build("densenet121", num_classes=3, variant=variant, **SMALL)
     variables = models.init(module, jax.random.key(0), IMAGE)
     train = functools.partial(module.apply, train=True, mutable=["batch_stats"])
-    outputs, state = jax.jit(train, compiler_options=QUICK)(variables, IMAGE)
+    outputs, state = jax.jit(train)(variables, IMAGE)
     return module, variables, outputs, state["batch_stats"]
 
 
@@ -94,7 +93,7 @@ def test_a_variant_has_its_epsilon(variant):
     statistics = {**variables["batch_stats"]["backbone"]}
     statistics["bn"] = {"mean": jnp.zeros(9), "var": jnp.zeros(9)}
     variables = {"params": variables["params"], "batch_stats": {"backbone": statistics}}
-    outputs = jax.jit(module.apply, compiler_options=QUICK)(variables, IMAGE)
+    outputs = jax.jit(module.apply)(variables, IMAGE)
     expected = np.maximum(outputs["conv5_block1_concat"], 0) / math.sqrt(EPSILON[variant])
     np.testing.assert_allclose(outputs["relu"], expected, rtol=1e-5)
 
@@ -115,7 +114,7 @@ def test_it_trains_in_bfloat16():
         outputs, state = module.apply(variables | {"params": params}, IMAGE, train=True, mutable=["batch_stats"])
         return jnp.square(outputs["logits"]).sum(), (outputs, state["batch_stats"])
 
-    learn = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
+    learn = jax.jit(jax.grad(loss, has_aux=True))
     gradients, (outputs, statistics) = learn(variables["params"])
     assert outputs["relu"].dtype == jnp.bfloat16
     assert outputs["logits"].dtype == outputs["features"].dtype == jnp.float32

@@ -20,7 +20,6 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 LAYERS = json.loads((GOLDEN / "keras" / "layouts_keras3.json").read_text())["keras_resnet50"]["layers"]
 SMALL = {"stage_sizes": (1, 2, 1, 1), "width": 4}
 IMAGE = jax.random.normal(jax.random.key(1), (2, 64, 96, 3))
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 @functools.cache
@@ -29,7 +28,7 @@ def trained():
     module = models.build("keras_resnet50", num_classes=3, **SMALL)
     variables = models.init(module, jax.random.key(0), IMAGE)
     train = functools.partial(module.apply, train=True, mutable=["batch_stats"])
-    outputs, state = jax.jit(train, compiler_options=QUICK)(variables, IMAGE)
+    outputs, state = jax.jit(train)(variables, IMAGE)
     return module, variables, outputs, state["batch_stats"]
 
 
@@ -96,7 +95,7 @@ def test_epsilon_and_bias_are_kerass():
     params["conv1_conv"] = params["conv1_conv"] | {"bias": bias}
     statistics["conv1_bn"] = {"mean": jnp.zeros(4), "var": jnp.zeros(4)}
     variables = {"params": variables["params"] | {"backbone": params}, "batch_stats": {"backbone": statistics}}
-    stem = jax.jit(module.apply, compiler_options=QUICK)(variables, 0 * IMAGE)["pool1_pool"]
+    stem = jax.jit(module.apply)(variables, 0 * IMAGE)["pool1_pool"]
     expected = np.maximum(bias, 0) / math.sqrt(1.001e-5)
     np.testing.assert_allclose(stem, np.broadcast_to(expected, stem.shape), rtol=1e-6)
 
@@ -108,7 +107,7 @@ def test_the_running_variance_has_kerass_momentum():
     params["conv1_conv"] = jax.tree.map(jnp.zeros_like, params["conv1_conv"])
     variables = variables | {"params": variables["params"] | {"backbone": params}}
     train = functools.partial(module.apply, train=True, mutable=["batch_stats"])
-    _, state = jax.jit(train, compiler_options=QUICK)(variables, IMAGE)
+    _, state = jax.jit(train)(variables, IMAGE)
     np.testing.assert_allclose(state["batch_stats"]["backbone"]["conv1_bn"]["var"], 0.99, rtol=1e-6)
 
 
@@ -120,7 +119,7 @@ def test_it_trains_in_bfloat16():
         outputs, state = module.apply(variables | {"params": params}, IMAGE, train=True, mutable=["batch_stats"])
         return jnp.square(outputs["logits"]).sum(), (outputs, state["batch_stats"])
 
-    learn = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
+    learn = jax.jit(jax.grad(loss, has_aux=True))
     gradients, (outputs, statistics) = learn(variables["params"])
     assert outputs["conv5_block1_out"].dtype == jnp.bfloat16
     assert outputs["logits"].dtype == outputs["features"].dtype == jnp.float32

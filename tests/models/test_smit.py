@@ -10,12 +10,10 @@ from smit_golden import channels_first, filled, golden, masks, volumes
 from mskjax import models
 from mskjax.models.swin import Block
 
-QUICK = {"xla_backend_optimization_level": 0}  # a third of the time to compile
-
 
 def run(function, *arguments):
     with jax.default_matmul_precision("highest"):
-        return jax.jit(function).lower(*arguments).compile(compiler_options=QUICK)(*arguments)
+        return jax.jit(function).lower(*arguments).compile()(*arguments)
 
 
 def assert_near(found, expected, tolerance=1e-5):

@@ -16,7 +16,6 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 RULE = runpy.run_path(str(GOLDEN / "make_torchvision.py"))
 OPTIONS = {"stage_sizes": RULE["STAGE_SIZES"], "width": RULE["WIDTH"], "num_classes": RULE["NUM_CLASSES"]}
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-QUICK = {"xla_backend_optimization_level": 0}  # a third of the time to compile
 HEAD = {"conv": "0", "bn": "1", "logits": "4"}
 NETWORKS = ["resnet", "fcn"]
 
@@ -95,9 +94,7 @@ def training_step(request, golden):
             return total, (logits, state["batch_stats"])
 
         image = jnp.asarray(images_from_torch(RULE["image"]()))
-        gradients, (logits, statistics) = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)(
-            variables["params"]
-        )
+        gradients, (logits, statistics) = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
     prefix = f"{request.param}/train/"
     expected = {k.removeprefix(prefix): v for k, v in golden.items() if k.startswith(prefix)}
     return request.param, logits, gradients, statistics, expected

@@ -1,5 +1,4 @@
 import re
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +15,7 @@ from mskjax.data.augment import Augmentation
 from mskjax.models.jigsaw import JigsawResNet
 from mskjax.tasks.jigsaw import Jigsaw, cells, cut, select_permutations, standardise
 
-QUICK = {"xla_backend_optimization_level": 0}  # a third of the time to compile
-quick = partial(jax.jit, compiler_options=QUICK)
+quick = jax.jit
 STILL = Augmentation(flip=0.0, rotation=0.0, scaling=0.0, elastic=0.0)
 SMOKE = {"stage_sizes": (1, 1, 1, 1), "width": 4}
 MIDDLE = jnp.full((1, 9, 2), 10)  # of the 22 places of a tile of 64 in a cell of 85

@@ -1,5 +1,4 @@
 import re
-from functools import partial
 
 import flax.linen as nn
 import jax
@@ -15,8 +14,7 @@ from mskjax.data import phantom
 from mskjax.data.augment import Augmentation
 from mskjax.tasks.reconstruction import Reconstruction
 
-QUICK = {"xla_backend_optimization_level": 0}  # a third of the time to compile
-quick = partial(jax.jit, compiler_options=QUICK)
+quick = jax.jit
 STILL = Augmentation(flip=0.0, rotation=0.0, scaling=0.0, elastic=0.0)
 MEAN, SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

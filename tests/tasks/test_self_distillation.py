@@ -15,14 +15,13 @@ from mskjax.tasks.self_distillation import (
     target_entropy,
 )
 
-QUICK = {"xla_backend_optimization_level": 0}  # a third of the time to compile
 SIDE, SCANS = 32, 2
 MODULE = models.build("smit_pretrainer", width=4, stage_sizes=(1, 1, 1, 1), prototypes=16, hidden=8, drop_path=0.0)
 KEY = jax.random.key(0)
 
 
 def quick(function):
-    return jax.jit(function, compiler_options=QUICK)
+    return jax.jit(function)
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,10 @@
-"""A dataset of small squares to be told from their background, and quick compilations."""
+"""A dataset of small squares to be told from their background."""
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mskjax.data.dataset import Slices, write_dataset
-
-
-@pytest.fixture(autouse=True, scope="package")
-def quick_compilation(tmp_path_factory):
-    """Compiles each program once, and without most of XLA's optimisations, which here take longer than the steps do."""
-    _configure(True, str(tmp_path_factory.mktemp("cache")), 0.0)
-    yield
-    _configure(False, None, 1.0)
-
-
-def _configure(quick, cache_folder, cached_from_s):
-    jax.config.update("jax_disable_most_optimizations", quick)
-    jax.config.update("jax_compilation_cache_dir", cache_folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", cached_from_s)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")
