@@ -72,5 +72,5 @@ def task(scale: str = "", drop_path: float = 0.3, official: bool = False) -> dic
         "warming_epochs": 30,  # of the teacher's temperature for images; that for patches rises after them
         "ema": "official" if official else "fixed",
         "teacher_init": "official" if official else "student",
-        "freeze": (),
+        "freeze": ("backbone/norm[0-3]/.*",),  # norms of what segmenters take: no gradient reaches them, decay would
     }

@@ -1,8 +1,7 @@
 """What is learned: each task is a frozen dataclass of a network, its loss and its evaluation; `build` makes one.
 
-Every task has `init(key, batch)`, `loss(params, model_state, batch, key)`, `post_update(params, model_state, step)`,
-`evaluate(params, model_state, batch)` and the regexes `freeze`. `check_dataset` and `check_volumes` say whether a
-dataset serves a task.
+Every task has `init(key, batch)`, `loss(params, model_state, batch, key)`, `evaluate(params, model_state, batch)`, the
+regexes `freeze` and what `Task` has. `check_dataset` and `check_volumes` say whether a dataset serves a task.
 """
 
 import dataclasses

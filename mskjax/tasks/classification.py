@@ -24,6 +24,7 @@ from mskjax.data.dataset import VALUES, Dataset
 from mskjax.tasks import network, preprocessing
 from mskjax.tasks.intensity import window
 from mskjax.tasks.network import Batch, State
+from mskjax.tasks.task import Task
 from mskjax.types import Key, Params
 
 CLASSES = 2  # not sarcopenic, sarcopenic
@@ -31,7 +32,7 @@ BALANCED = "balanced"  # in the place of class weights in a config, to be replac
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """The task: a network of two classes, and a batch {"image_hu" [b,s,s], "spacing_mm" [b,2], "label" [b]} of 0 and 1.
 
     `network` and `variant` are its name and form, by which `preprocessing` is told (see `preprocessing.prepare`).
@@ -103,10 +104,6 @@ class Classification:
             self.module, params, model_state, image, key=dropout_key, freeze=self.freeze
         )
         return self._losses(outputs["logits"], batch["label"]).mean(), (model_state, {})
-
-    def post_update(self, params: Params, model_state: State, step: Array) -> State:
-        """The model state after an update of the parameters; unchanged here."""
-        return model_state
 
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
         """Each example's "loss" and "accuracy" (of the likelier class), without augmentation."""

@@ -22,6 +22,7 @@ from mskjax.tasks import network
 from mskjax.tasks.intensity import window
 from mskjax.tasks.network import Batch, State
 from mskjax.tasks.permutations import select_permutations
+from mskjax.tasks.task import Task
 from mskjax.types import Key, Params
 
 # In the units of a window of 1: float32 rounding leaves 1e-7 in a constant tile, and one pixel of 64x64 that is 1 HU of
@@ -31,7 +32,7 @@ _cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
 @dataclass(frozen=True)
-class Jigsaw:
+class Jigsaw(Task):
     """The task: its network, and square images in a batch {"image_hu" [b,s,s], "spacing_mm" [b,2]}.
 
     The network has one class for each permutation, which `criterion` and `permutation_seed` choose
@@ -88,10 +89,6 @@ class Jigsaw:
             freeze=self.freeze,
         )
         return _cross_entropy(outputs["logits"], labels[:, None]).mean(), (model_state, {})
-
-    def post_update(self, params: Params, model_state: State, step: Array) -> State:
-        """The model state after an update of the parameters; unchanged here."""
-        return model_state
 
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
         """Each example's "loss" and "accuracy" over all permutations, and the accuracy of "chance".

@@ -16,11 +16,12 @@ from mskjax.data.augment import Augmentation, augment
 from mskjax.tasks import network
 from mskjax.tasks.intensity import imagenet, window
 from mskjax.tasks.network import Batch, Outputs, State
+from mskjax.tasks.task import Task
 from mskjax.types import Key, Params
 
 
 @dataclass(frozen=True)
-class Reconstruction:
+class Reconstruction(Task):
     """The task: its network, of three output channels, and a batch {"image_hu" [b,h,w], "spacing_mm" [b,2]}.
 
     `freeze` holds regexes as of `Segmentation`. The network must have no auxiliary head, which nothing would train.
@@ -46,10 +47,6 @@ class Reconstruction:
             self.module, params, model_state, image, key=dropout_key, freeze=self.freeze
         )
         return squared_error(outputs, image).mean(), (model_state, {})
-
-    def post_update(self, params: Params, model_state: State, step: Array) -> State:
-        """The model state after an update of the parameters; unchanged here."""
-        return model_state
 
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
         """Each example's "loss", without augmentation and on the batch's own pixels."""

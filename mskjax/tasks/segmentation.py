@@ -18,11 +18,12 @@ from mskjax.tasks import network
 from mskjax.tasks.intensity import imagenet, window
 from mskjax.tasks.losses import dice, segmentation_loss
 from mskjax.tasks.network import Batch, State
+from mskjax.tasks.task import Task
 from mskjax.types import Key, Params
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(Task):
     """The task: its network and what is done with a batch {"image_hu" [b,h,w], "mask" [b,h,w], "spacing_mm" [b,2]}.
 
     `freeze` holds regexes on whole parameter paths such as `backbone/layer1_.*`: these parameters are not trained, and
@@ -50,10 +51,6 @@ class Segmentation:
             self.module, params, model_state, image, key=dropout_key, freeze=self.freeze
         )
         return self._losses(outputs, mask).mean(), (model_state, {})
-
-    def post_update(self, params: Params, model_state: State, step: Array) -> State:
-        """The model state after an update of the parameters; unchanged here."""
-        return model_state
 
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
         """Each example's "loss" and "dice", without augmentation and on the batch's own pixels."""

@@ -22,6 +22,7 @@ from mskjax.tasks import network
 from mskjax.tasks.distillation_losses import COLD, VIEWS, WARMING_EPOCHS, losses, moved_centers
 from mskjax.tasks.intensity import window
 from mskjax.tasks.network import Batch, State
+from mskjax.tasks.task import Task
 from mskjax.types import Key, Params
 
 MASKED = 0.7  # of the blocks
@@ -31,7 +32,7 @@ Crops = Num[Array, "b 2 d h w"]
 
 
 @dataclass(frozen=True)
-class SelfDistillation:
+class SelfDistillation(Task):
     """The task: its network and a batch {"image_hu" [b,2,d,h,w]}, two crops of each scan along the axes of RAS.
 
     `steps_per_epoch` and `epochs` tell the schedules where a run is; launch.train fills them in. `ema` is "fixed" or
@@ -70,8 +71,11 @@ class SelfDistillation:
         if self.teacher_init == "official":
             source, _ = network.initial(self.module, teacher_key, (VIEWS, *sides, 1))
         centers = {name: jnp.zeros(self.module.prototypes) for name in ("patch", "image")}
-        teacher = jax.tree.map(jnp.copy, shared(source))  # a donated state must not hold one buffer twice
-        return params, {"teacher": teacher, "centers": centers, "step": jnp.zeros((), jnp.int32)}
+        return params, {"teacher": _copy(shared(source)), "centers": centers, "step": jnp.zeros((), jnp.int32)}
+
+    def begin(self, params: Params, model_state: State) -> State:
+        """The model state of a run that begins with pretrained `params`, which the teacher begins with too."""
+        return {**model_state, "teacher": _copy(shared(params))} if self.teacher_init == "student" else model_state
 
     def loss(self, params: Params, model_state: State, batch: Batch, key: Key) -> tuple[Array, tuple[State, State]]:
         """The total loss, and (the next model state, the parts of the loss); masks and drops are drawn from `key`."""
@@ -159,6 +163,11 @@ def shared(params: Params) -> Params:
     """The parameters that the teacher has too."""
     leaves: dict[str, Array] = flatten_dict(params, sep="/")  # pyright: ignore[reportAssignmentType]
     return unflatten_dict({path: leaf for path, leaf in leaves.items() if not path.startswith(STUDENTS_OWN)}, sep="/")
+
+
+def _copy(params: Params) -> Params:
+    """Other arrays of the same values: a state that is given away must not hold one buffer twice."""
+    return jax.tree.map(jnp.copy, params)
 
 
 def _calm(params: Params, epoch: Array) -> Params:

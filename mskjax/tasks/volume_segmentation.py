@@ -18,11 +18,12 @@ from mskjax.tasks import network
 from mskjax.tasks.intensity import window
 from mskjax.tasks.losses import dice, dice_cross_entropy
 from mskjax.tasks.network import Batch, State
+from mskjax.tasks.task import Task
 from mskjax.types import Key, Params
 
 
 @dataclass(frozen=True)
-class VolumeSegmentation:
+class VolumeSegmentation(Task):
     """The task: its network and a batch {"image_hu" [b,i,j,k], "label" [b,i,j,k], "spacing_mm" [b,3]}.
 
     Axes are those of RAS; labels are 0, 1 for muscle and 255 for unknown. `freeze` holds regexes on whole parameter
@@ -56,10 +57,6 @@ class VolumeSegmentation:
             self.module, params, model_state, self.normalise(image_hu), key=dropout_key, freeze=self.freeze
         )
         return dice_cross_entropy(outputs["logits"], label).mean(), (model_state, {})
-
-    def post_update(self, params: Params, model_state: State, step: Array) -> State:
-        """The model state after an update of the parameters; unchanged here."""
-        return model_state
 
     def evaluate(self, params: Params, model_state: State, batch: Batch) -> dict[str, Float[Array, " b"]]:
         """Each crop's "loss" and "dice" of the muscle, where there are labels, without augmentation."""

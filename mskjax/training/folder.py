@@ -154,7 +154,8 @@ class RunFolder:
         """Writes the weights of the lowest loss so far."""
         variables = {"params": state.selection.best_params, **state.selection.best_model_state}
         # One entry, because safetensors writes several in a random order and equal runs are to have equal files.
-        convert.save_variables(self.workdir / BEST, variables, {"run": json.dumps(self.outcome(state))})
+        about = {**self.outcome(state), "network": self.config["task"]["model"]}
+        convert.save_variables(self.workdir / BEST, variables, {"run": json.dumps(about)})
 
     def outcome(self, state: TrainState) -> dict[str, Any]:
         """What is told of a run's end: its steps, and step and loss of the chosen weights."""

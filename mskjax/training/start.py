@@ -16,7 +16,7 @@ from jax.sharding import SingleDeviceSharding
 
 from mskjax import convert, tasks
 from mskjax.convert.families import variant_of
-from mskjax.convert.graft import say
+from mskjax.convert.graft import COLLECTIONS, say
 from mskjax.convert.manifest import conversion_command
 from mskjax.files import sha256
 from mskjax.models.options import VARIANTS
@@ -46,8 +46,10 @@ def starting_state(
         file = weight_file(config["init_from"])
         source, metadata = convert.load_variables(file)
         check_origin(file, metadata, config["task"])
-        model_state = convert.graft({"params": params, **model_state}, source, fresh=config["fresh"])
-        params = model_state.pop("params")
+        network = {"params": params, **{name: model_state[name] for name in COLLECTIONS if name in model_state}}
+        grafted = convert.graft(network, source, fresh=config["fresh"])
+        params = grafted.pop("params")
+        model_state = task.begin(params, {**model_state, **grafted})
     else:
         say(f"random initialisation: all {len(jax.tree.leaves((params, model_state)))} leaves are fresh")
     return _state(params, model_state, task, optimizer, key)
@@ -67,13 +69,15 @@ def weight_file(path: str | Path) -> Path:
 
 
 def check_origin(file: Path, metadata: Mapping[str, str], task: Mapping[str, Any]) -> None:
-    """Raises `ValueError` where a converted file says that it is of another network than a task's config names.
+    """Raises `ValueError` where a file says that it is of another network than a task's config names.
 
-    That is another classifier, or the other variant of one, whose leaves may all have the same shapes. A trunk may go
-    into a segmenter, and what a file does not say, as those of runs do not, is not held against it. Where it says that
-    its images were prepared otherwise than the task prepares its own, the log does too.
+    A converted file may be of another classifier, or of the other variant of one, and that of a run may have joined
+    windows otherwise, where all leaves have the same shapes. A trunk may go into a segmenter, and what a file does not
+    say is not held against it. Where it says that its images were prepared otherwise than the task prepares its own,
+    the log does too.
     """
     model = task["model"]
+    _check_joining(file, metadata, model)
     asked = {"model": model["name"], "variant": variant_of(model["name"], model)}
     said = {name: metadata.get(name, value) for name, value in asked.items()}
     other_classifier = {said["model"], asked["model"]} <= VARIANTS.keys() and said["model"] != asked["model"]
@@ -88,6 +92,16 @@ def check_origin(file: Path, metadata: Mapping[str, str], task: Mapping[str, Any
         say(
             f"{file}: the code published with these weights prepares images by {published!r}, and "
             f"config.task.preprocessing is {chosen!r}; no error tells which serves them better, so report which it was"
+        )
+
+
+def _check_joining(file: Path, metadata: Mapping[str, str], model: Mapping[str, Any]) -> None:
+    asked = model.get("joining")
+    learned = json.loads(metadata.get("run", "{}")).get("network", {}).get("joining", asked)
+    if asked and learned != asked:
+        raise ValueError(
+            f"{file} has learned with windows joined as {learned!r} and the run's network joins them as {asked!r}; "
+            f"set --config.task.model.joining={learned}, or train those weights again"
         )
 
 

@@ -41,12 +41,9 @@ class Steps:
 
 
 def compile_steps(task: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> Steps:
-    """The steps of a task on the lanes of a mesh.
-
-    A task that says `keeps_last` has the weights of every epoch chosen, so that the last are kept and not the best.
-    """
+    """The steps of a task on the lanes of a mesh."""
     batch = NamedSharding(mesh, PartitionSpec("batch"))
-    end_epoch = _end_epoch(getattr(task, "keeps_last", False))
+    end_epoch = _end_epoch(task.keeps_last)
     return Steps(
         train=_on_lanes(_train_step(task, optimizer, batch), mesh, LANES, WHOLE, BATCHES, LANES, LANES, consumes=0),
         evaluate=_on_lanes(_evaluate_step(task, batch), mesh, LANES, LANES, WHOLE, BATCHES, BATCHES),

@@ -12,6 +12,7 @@ from mskjax import tasks
 from mskjax.study import account, memory
 from mskjax.study.data_efficiency import plan, pretext_config, run_config
 from mskjax.study.estimates import Measured, Work, estimate_s, work, works
+from mskjax.tasks.task import Task
 from mskjax.training.state import create
 
 CASES = frame(8, 2, slices=2)
@@ -97,7 +98,7 @@ def test_frozen_parameters_have_no_moments(smoke, memory_of_a_cell):
     assert memory_of_a_cell.state - frozen.state == 8 * (memory_of_a_cell.parameters - head)
 
 
-class Toy:
+class Toy(Task):
     """A task of one parameter array, and of a loss of it alone."""
 
     freeze = ()
@@ -110,9 +111,6 @@ class Toy:
 
     def loss(self, params, model_state, batch, key):
         return self._loss(params["w"]), (model_state, {})
-
-    def post_update(self, params, model_state, step):
-        return model_state
 
 
 @pytest.mark.parametrize(
@@ -185,8 +183,8 @@ def test_the_account_of_a_small_study(smoke, text):
     assert line(text.partition("Memory")[2], "cells  ")[0] == "float32"
     kilobytes = 12 * cell.weights / 1e6
     assert line(text, "best weights of 12 cells") == [f"{kilobytes:.1f}", "MB"]
-    masks = 12 * math.ceil(4 * 50 * 60 / 8) / 1000
-    assert line(text, "their masks of 4 test slices, at most") == [f"{masks:.1f}", "kB"]
+    masks = 12 * 4 * math.ceil(50 * 60 / 8) / 1000
+    assert line(text, "48 masks of judged slices, at most") == [f"{masks:.1f}", "kB"]
     assert line(text, "checkpoints of 2 running cells") == [f"{3 * 2 * cell.state / 1e6:.1f}", "MB"]
 
 

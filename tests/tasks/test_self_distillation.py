@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from configs import smit_pretraining
 from mskjax import models
 from mskjax.tasks.distillation_losses import moved_centers
 from mskjax.tasks.self_distillation import (
@@ -14,14 +15,11 @@ from mskjax.tasks.self_distillation import (
     shared,
     target_entropy,
 )
+from mskjax.training import optim
 
 SIDE, SCANS = 32, 2
 MODULE = models.build("smit_pretrainer", width=4, stage_sizes=(1, 1, 1, 1), prototypes=16, hidden=8, drop_path=0.0)
 KEY = jax.random.key(0)
-
-
-def quick(function):
-    return jax.jit(function)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +72,11 @@ def test_the_teacher_begins_as_its_student_or_at_random(begun):
 def test_the_loss_is_that_of_the_masked_student_and_the_seeing_teacher(begun, batch):
     task, params, state = begun
     state = {**state, "step": jnp.int32(7)}  # the third of four epochs
-    loss, (after, parts) = quick(task.loss)(params, state, batch, KEY)
+    loss, (after, parts) = jax.jit(task.loss)(params, state, batch, KEY)
     mask_key, *_ = jax.random.split(KEY, 3)
     volume, mask = task.normalise(batch["image_hu"]), masks(mask_key, 2 * SCANS, (SIDE,) * 3)
-    student = quick(MODULE.apply)({"params": params}, volume, mask)
-    teacher = quick(lambda params: MODULE.apply({"params": params}, volume, teacher=True))(state["teacher"])
+    student = jax.jit(MODULE.apply)({"params": params}, volume, mask)
+    teacher = jax.jit(lambda params: MODULE.apply({"params": params}, volume, teacher=True))(state["teacher"])
     expected = losses({**student, "volume": volume}, teacher, state["centers"], mask, 2)
     assert float(loss) == pytest.approx(float(expected["total"]), rel=1e-5)
     for name, part in parts.items():
@@ -88,14 +86,35 @@ def test_the_loss_is_that_of_the_masked_student_and_the_seeing_teacher(begun, ba
     assert_equal(after["teacher"], state["teacher"])
 
 
-def test_directions_rest_in_the_first_epoch_alone(begun, batch):
+@pytest.fixture(scope="module")
+def gradient(begun, batch):
+    """The loss's gradient by the parameters, at a step."""
     task, params, state = begun
-    gradient = quick(jax.grad(lambda params, step: task.loss(params, {**state, "step": step}, batch, KEY)[0]))
+    compiled = jax.jit(jax.grad(lambda params, step: task.loss(params, {**state, "step": step}, batch, KEY)[0]))
+    return lambda step: compiled(params, jnp.int32(step))
+
+
+def test_directions_rest_in_the_first_epoch_alone(gradient):
     for step, still in ((2, True), (3, False)):
-        pretext = gradient(params, jnp.int32(step))["pretext"]
+        pretext = gradient(step)["pretext"]
         for head in ("patch_head", "image_head"):
             assert bool((pretext[head]["prototypes"] == 0).all()) is still
             assert not bool((pretext[head]["fc1"]["kernel"] == 0).all())
+
+
+def test_what_no_gradient_reaches_is_frozen_or_decay_would_move_it(begun, gradient):
+    unreached = {path for path, leaf in flatten_dict(gradient(3), sep="/").items() if not leaf.any()}
+    assert unreached == optim.split(begun[1], smit_pretraining.get_config().task.freeze)[1].keys()
+    assert unreached == {f"backbone/norm{stage}/{name}" for stage in range(4) for name in ("scale", "bias")}
+
+
+def test_the_teacher_begins_with_pretrained_parameters_too(begun):
+    task, params, state = begun
+    pretrained = jax.tree.map(lambda leaf: leaf + 1, params)
+    after = task.begin(pretrained, state)
+    assert_equal(after, {**state, "teacher": shared(pretrained)})
+    official = started(teacher_init="official")
+    assert_equal(official[0].begin(pretrained, official[2]), official[2])
 
 
 def schedule(place, total=12):
@@ -119,7 +138,7 @@ def test_the_teacher_follows_by_the_momentum_of_its_place(begun, ema, places):
 
 def test_scans_are_evaluated_each_by_itself_and_always_alike(begun, batch):
     task, params, state = begun
-    evaluate = quick(task.evaluate)
+    evaluate = jax.jit(task.evaluate)
     together = evaluate(params, state, batch)
     swapped = evaluate(params, state, {"image_hu": batch["image_hu"][::-1]})
     signs = {"target_entropy", "target_information", "feature_spread", "teacher_lag"}

@@ -13,6 +13,7 @@ from same_runs import assert_same, restored
 
 from configs import smit_pretraining, smit_segmentation
 from mskjax.convert import load_variables
+from mskjax.tasks.self_distillation import shared
 from mskjax.training import Interrupted, run, signals, step, train
 from mskjax.training.writer import read_rows
 
@@ -106,15 +107,39 @@ def test_pretraining_that_was_stopped_ends_the_same(pretrained, bare, tmp_path, 
     assert_same(tmp_path / "run", pretrained)
 
 
-def test_fine_tuning_begins_with_the_pretrained_encoder(pretrained, dataset, tmp_path, monkeypatch):
-    """Up to its first step, whose compilation takes half a minute."""
-    begun = []
+@pytest.fixture
+def begun(monkeypatch):
+    """What a run has as it takes its first step, which it does not: state, batch, steps an epoch and arrays."""
+    found = []
 
     def fit(steps, arrays, jobs, mesh, caught):
         (job,) = jobs
-        begun.extend([job.start(), job.examples.batch(0, 0), job.examples.steps_per_epoch, arrays])
+        found.extend([job.start(), job.examples.batch(0, 0), job.examples.steps_per_epoch, arrays])
 
     monkeypatch.setattr(run, "fit", fit)
+    return found
+
+
+def test_pretraining_goes_on_from_pretrained_weights_with_a_schedule_of_its_own(pretrained, bare, tmp_path, begun):
+    pretrain(bare, tmp_path / "run", init_from=str(pretrained))
+    state, *_ = begun
+    best, _ = load_variables(pretrained / "best" / "variables.safetensors")
+    assert int(best["step"]) == 6, "a run's file holds its teacher too"
+    jax.tree.map(np.testing.assert_array_equal, state.params, best["params"])
+    jax.tree.map(np.testing.assert_array_equal, state.model_state["teacher"], shared(state.params))
+    assert not any(leaf.any() for leaf in jax.tree.leaves((state.step, state.model_state["step"])))
+    assert not any(leaf.any() for leaf in state.model_state["centers"].values())
+
+
+def test_weights_of_windows_that_were_joined_otherwise_are_refused(pretrained, dataset, tmp_path):
+    config = small(smit_segmentation, dataset, init_from=str(pretrained), fresh=("decoder/.*",))
+    config.task.model.joining = "official"
+    with pytest.raises(ValueError, match=r"joined as 'inverse' and the run's network joins them as 'official'; set"):
+        train(config, tmp_path / "run")
+
+
+def test_fine_tuning_begins_with_the_pretrained_encoder(pretrained, dataset, tmp_path, begun):
+    """Up to its first step, whose compilation takes half a minute."""
     config = small(smit_segmentation, dataset, init_from=str(pretrained), fresh=("decoder/.*",))
     train(config, tmp_path / "run")
     state, batch, steps_per_epoch, arrays = begun

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from mskjax.tasks.task import Task
 from mskjax.training.examples import choose
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mean(Task):
     """Parameters "a/mean" and "b/mean", both of them to approach the targets; half the squared error each."""
 
     freeze: tuple[str, ...] = ()
@@ -20,9 +21,6 @@ class Mean:
     def loss(self, params, model_state, batch, key):
         error = (batch["target"] - params["a"]["mean"]) ** 2 + (batch["target"] - params["b"]["mean"]) ** 2
         return error.mean() / 2, ({"counts": {"steps": model_state["counts"]["steps"] + 1}}, {})
-
-    def post_update(self, params, model_state, step):
-        return model_state
 
     def evaluate(self, params, model_state, batch):
         return {"loss": (batch["target"] - params["a"]["mean"]) ** 2}

@@ -5,6 +5,7 @@ import pandas as pd
 
 from mskjax.data import npy_files
 from mskjax.data.dataset import stack
+from mskjax.data.splits import digest
 from mskjax.data.volume_folder import write_volumes
 
 SPACING_MM = (2.0, 2.0, 3.0)
@@ -26,6 +27,7 @@ def write(folder, masked=True, spacing_mm=SPACING_MM, split=SPLIT):
         row |= dict.fromkeys(("slices", "rows", "columns", "i", "j", "k"), side)
         row |= dict.fromkeys(("first_slice", "first_row", "first_column"), 0)
         row |= dict(zip(("column_mm", "row_mm", "slice_mm"), spacing_mm, strict=True))
+        row["scan_sha256"] = digest(image_hu)
         row["volume_sha256"] = npy_files.save(folder / "volumes" / f"f{number}.npy", image_hu)
         if masked:
             row["label_sha256"] = npy_files.save(folder / "labels" / f"f{number}.npy", mask)
