@@ -24,8 +24,8 @@ from mskjax.data.volume_folder import Box, on_grid
 from mskjax.data.volume_grid import VolumeGrid, lay, resample_labels
 from mskjax.files import read_json, write_json
 
-# To be raised when volumes come out otherwise than before, so that those kept from then are made anew.
-_EDITION = "1"
+# To be raised when volumes or their rows come out otherwise than before, so that those kept from then are made anew.
+_EDITION = "2"
 _SPACING_MM = (0.1, 50.0)
 
 
@@ -97,6 +97,7 @@ def _make(pair: Pair, key: bytes, folder: Path, name: str, options: VolumeOption
         planes, labels = _labels(pair, mask, grid, box)
         row["planes"] = volumes_csv.write_planes(planes)
         row["label_sha256"] = npy_files.save(folder / "labels" / f"{name}.npy", labels)
+    row["scan_sha256"] = digest(image_hu)
     row["volume_sha256"] = npy_files.save(folder / "volumes" / f"{name}.npy", volume)
     case = Case(
         image_hu=image_hu[[scored]],
@@ -107,7 +108,7 @@ def _make(pair: Pair, key: bytes, folder: Path, name: str, options: VolumeOption
         about=cases.about(pair, key),
     )
     cases.keep(case, folder / "prepared" / f"{name}.npz")
-    digests = {"scan": [digest(image_hu)], **case.digests}
+    digests = {"scan": [row["scan_sha256"]], **case.digests}
     return VolumeCase(case.slice_index, case.source_index, case.about, row, digests)
 
 

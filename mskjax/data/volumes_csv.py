@@ -10,7 +10,9 @@ from jaxtyping import Int32, Integer
 
 # `slices`, `rows` and `columns` with their `_mm` are the scan's own axial grid, `through` the slice of it that a plane
 # of the new one falls on, empty without a mask. `first_*` say where on the new grid the stored box begins, `i`, `j` and
-# `k` are its voxels, and `planes` the k that carry labels, as in 41 or 3-9,12.
+# `k` are its voxels, and `planes` the k that carry labels, as in 41 or 3-9,12. `scan_sha256` is of
+# all HU of the scan on its own axial grid (see `splits.digest`), and tells twins wherever the new grid lies; the other
+# two are of files.
 COLUMNS = (
     "case_id",
     "file",
@@ -28,10 +30,11 @@ COLUMNS = (
     "j",
     "k",
     "planes",
+    "scan_sha256",
     "volume_sha256",
     "label_sha256",
 )
-_TEXTS = ("case_id", "file", "planes", "volume_sha256", "label_sha256")
+_TEXTS = ("case_id", "file", "planes", "scan_sha256", "volume_sha256", "label_sha256")
 _TYPES = dict.fromkeys(COLUMNS, "int64") | dict.fromkeys(_TEXTS, "str")
 _TYPES |= {"through": "Int64", **dict.fromkeys(("slice_mm", "row_mm", "column_mm"), "float64")}
 
@@ -40,7 +43,9 @@ def read(path: Path) -> pd.DataFrame:
     """The table in the dataset folder `path`; `ValueError` for other columns and for text among numbers."""
     table = pd.read_csv(path / "volumes.csv", dtype=str, keep_default_na=False, encoding="utf-8")
     if list(table.columns) != list(COLUMNS):
-        raise ValueError(f"{path / 'volumes.csv'} has columns {list(table.columns)}, not {list(COLUMNS)}")
+        raise ValueError(
+            f"{path / 'volumes.csv'} has columns {list(table.columns)}, not {list(COLUMNS)}; run launch.prepare again"
+        )
     try:
         table["through"] = table["through"].replace("", pd.NA).astype("Int64")
         return table.astype(_TYPES)

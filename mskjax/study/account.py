@@ -119,12 +119,17 @@ def _disk(
 ) -> str:
     of_cells = [(memories[name], len(cells)) for name, (_, cells) in runs.items() if cells]
     count, largest = sum(number for _, number in of_cells), max(own.state for own, _ in of_cells)
-    test = dataset.rows("test") if kind_of(study).masks else dataset.rows("test")[:0]
-    pixels = int(dataset.slices.shape[test].astype(np.int64).prod(axis=1).sum())
+    pixels = dict(zip(dataset.cases["case_id"], dataset.slices.shape.astype(np.int64).prod(axis=1), strict=True))
+    masks = [
+        math.ceil(pixels[case_id] / 8)  # eight pixels a byte
+        for _, cells in runs.values()
+        for cell in cells
+        for case_id in kind_of(study).masks(dataset.cases, cell)
+    ]
     best = sum(number * own.weights for own, number in of_cells)
     parts = {
         f"best weights of {counted(count, 'cell')}": best * (study["keep"] == "weights"),
-        f"their masks of {counted(len(test), 'test slice')}, at most": count * math.ceil(pixels / 8),
+        f"{counted(len(masks), 'mask')} of judged slices, at most": sum(masks),
         "best weights of the pretexts": sum(memories[name].weights for name, (_, cells) in runs.items() if not cells),
         # One more than are kept, while it is being written.
         f"checkpoints of {counted(devices, 'running cell')}": (KEPT + 1) * devices * largest,

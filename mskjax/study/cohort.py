@@ -6,13 +6,13 @@ there does not matter, as the study draws its own folds.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 import numpy as np
 import pandas as pd
 
 from mskjax.data.dataset import Dataset
-from mskjax.data.splits import counted
+from mskjax.data.splits import counted, digest
+from mskjax.data.volume_folder import is_of_volumes, read_volumes
 
 NAMED = 3  # how many patients or cases an error names
 WARNED_OF = "set config.slices_as_patients=True, of which the report will warn"
@@ -74,28 +74,21 @@ def check_held_out(cases: pd.DataFrame) -> None:
         )
 
 
-def check_sides(dataset: Dataset) -> None:
-    """Raises `ValueError` where nobody is held out, or a slice may be on both sides."""
+def check_sides(path: str, dataset: Dataset) -> None:
+    """Raises `ValueError` where nobody is held out, or one slice or scan of the dataset at `path` may be on both."""
     check_held_out(dataset.cases)
-    check_twins(dataset)
+    check_twins(path, dataset)
 
 
-def check_twins(dataset: Dataset) -> None:
+def check_twins(path: str, dataset: Dataset) -> None:
     """Raises `ValueError` where one slice, by its values, stands under two patient ids: it could train and test.
 
-    `launch.prepare` refuses that between its own splits, in whose place a study draws others.
+    So it does for one scan in a dataset of volumes, whichever of its slices are scored. `launch.prepare` refuses both
+    between its own splits, in whose place a study draws others. `path` is the dataset's folder.
     """
-    seen: dict[bytes, tuple[str, str]] = {}
-    for i, (case_id, patient) in enumerate(zip(dataset.slices.case_id, dataset.cases["patient_id"], strict=True)):
-        image = dataset.slices.case(i)[0]
-        first, whose = seen.setdefault(
-            sha256(repr(image.shape).encode() + image.tobytes()).digest(), (case_id, patient)
-        )
-        if whose != patient:
-            raise ValueError(
-                f"cases {first} and {case_id} are one slice under two patient ids, so that it could train and test; "
-                "leave one out, or give both the same patient_id in the --cases of launch.prepare"
-            )
+    if is_of_volumes(dataset.manifest):
+        _refuse_twins(read_volumes(path).table["scan_sha256"], dataset.cases, "scan")
+    _refuse_twins((digest(dataset.slices.case(i)[0]) for i in range(len(dataset.slices))), dataset.cases, "slice")
 
 
 def check_size(cohort: Cohort, folds: int, largest: int) -> None:
@@ -151,6 +144,18 @@ def _check_patients(rows: list[tuple[str, str, str]]) -> None:
             f"{counted(len(torn), 'patient')} of the test cases also train or validate, such as {_some(torn)}; "
             f"give all slices of a patient one split in the --cases of launch.prepare, or {WARNED_OF}"
         )
+
+
+def _refuse_twins(digests: Iterable[str], cases: pd.DataFrame, what: str) -> None:
+    """Raises `ValueError` where two patients share a digest, of which `cases` has a row each."""
+    seen: dict[str, tuple[str, str]] = {}
+    for own, case_id, patient in zip(digests, cases["case_id"], cases["patient_id"], strict=True):
+        first, whose = seen.setdefault(own, (case_id, patient))
+        if whose != patient:
+            raise ValueError(
+                f"cases {first} and {case_id} are one {what} under two patient ids, so that it could train and test; "
+                "leave one out, or give both the same patient_id in the --cases of launch.prepare"
+            )
 
 
 def _some(names: list[str]) -> str:

@@ -185,7 +185,7 @@ def check(study: Mapping[str, Any], dataset: Dataset) -> None:
     """Raises `ValueError` or `OSError` for slices without HU or masks, nobody held out, or a missing readers' table."""
     require_hu(dataset, "study A")
     require_masks(dataset, "study A")
-    cohort.check_sides(dataset)
+    cohort.check_sides(study["dataset"], dataset)
     if study["observers"] and not Path(study["observers"]).is_file():
         raise FileNotFoundError(f"config.observers {study['observers']} is missing; name a CSV of readers' masks")
 

@@ -1,7 +1,7 @@
 """What a study will take, with the time by a few steps that are taken on this machine."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from mskjax import tasks
 from mskjax.data.dataset import Dataset
 from mskjax.study.account import account
 from mskjax.study.estimates import Measured, Networks, networks
-from mskjax.study.kinds import kind_of
+from mskjax.study.kinds import Cell, kind_of
 from mskjax.study.memory import compiled_bytes
 from mskjax.study.settings import Config
-from mskjax.study.sweep import prepare
+from mskjax.study.sweep import prepare, rows_of
 from mskjax.training import optim, sharding, signals, supply
 from mskjax.training.loop import Interrupted
 from mskjax.training.state import create
@@ -42,21 +42,23 @@ def dry_run(config: Config, workdir: str | Path, measured: bool = True) -> Itera
     for run, _ in networks(study, cells).values():
         tasks.say_policy(run["task"])
     with signals.caught("ends once the network under way is measured; Ctrl-C once more ends at once") as caught:
-        measure_all = partial(_measure_all, study, dataset, caught) if measured else None
+        measure_all = partial(_measure_all, study, dataset, cells, caught) if measured else None
         for paragraph in account(study, cells, dataset, measure_all, devices):
             yield paragraph
             _heed(caught)
 
 
 def _measure_all(
-    study: Mapping[str, Any], dataset: Dataset, caught: signals.Caught, runs: Networks
+    study: Mapping[str, Any], dataset: Dataset, cells: Sequence[Cell], caught: signals.Caught, runs: Networks
 ) -> dict[str, Measured]:
     learned, mesh, measured = kind_of(study).learned(dataset), sharding.make_lanes(1, 1), {}
+    # Not any row: cases that take no part may lack masks and labels.
+    row = int(rows_of(learned, cells[0].train_cases[:1])[0])
     for name, (run, _) in runs.items():
         _heed(caught)
         place = f"{len(measured) + 1} of {len(runs)}"
         logging.info("%s (%s): compiling and taking up to %d training steps, to measure them", name, place, TAKEN)
-        measured[name] = measure(run, supply.of_cells(run, mesh, learned))
+        measured[name] = measure(run, supply.of_cells(run, mesh, learned), row)
     return measured
 
 
@@ -65,11 +67,12 @@ def _heed(caught: signals.Caught) -> None:
         raise Interrupted(caught.signum, again="nothing was written, and the same command begins anew")
 
 
-def measure(run: Mapping[str, Any], own: Supply) -> Measured:
+def measure(run: Mapping[str, Any], own: Supply, row: int) -> Measured:
     """Compiles the step of a run for one device, and takes a few on fresh weights; the fastest counts.
 
     The step is compiled once, for time and memory: networks of 100 layers take minutes. Others on the machine can only
-    slow a step down. `own` is what `mskjax.training.supply` made of the dataset.
+    slow a step down. `own` is what `mskjax.training.supply` made of the dataset, of which the case
+    at `row` fills the batches.
     """
     task, mesh = tasks.build(run["task"]), sharding.make_lanes(1, 1)
     optimizer, key = optim.adam(run.get("weight_decay", 0.0)), jax.random.key(0)
@@ -77,7 +80,7 @@ def measure(run: Mapping[str, Any], own: Supply) -> Measured:
     opt_state = optimizer.init(optim.split(params, task.freeze)[0])
     states = sharding.stack([create(params, model_state, opt_state, key)], mesh)
     steps: Any = compile_steps(task, optimizer, mesh)
-    arrays, batch = own.arrays, jax.tree.map(lambda leaf: leaf[None], own.choose([0], [0]).batch(0, 0))
+    arrays, batch = own.arrays, jax.tree.map(lambda leaf: leaf[None], own.choose([row], [row]).batch(0, 0))
     weights = np.ones((1, run["batch_size"]), np.float32)
     rate, active = np.full(1, 1e-6, jax.dtypes.canonicalize_dtype(float)), np.ones(1, bool)
     step = steps.train.lower(states, arrays, batch, rate, active).compile()

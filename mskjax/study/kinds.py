@@ -60,12 +60,12 @@ class Kind:
     `plan` gives the cells, `run_config` the run of each; `check` raises `ValueError` or `OSError` where a dataset does
     not serve, of which `learned` is what networks may learn from. `missing` names the entries of `axis` whose weights
     are not there, with the command that adds each. `free` are the fields that may change when a study goes on,
-    `factors` the numbers whose product the cells are, `notes` what a report must say of the cohort. `masks` tells
-    whether cells keep masks of the test slices.
+    `factors` the numbers whose product the cells are, `notes` what a report must say of the cohort. `masks` gives
+    the case ids whose masks a cell keeps.
     """
 
     axis: str
-    masks: bool
+    masks: Callable[[pd.DataFrame, Any], Cases]
     free: tuple[str, ...]
     checked: Callable[[Config], dict[str, Any]]
     check: Callable[[Mapping[str, Any], Dataset], None]
@@ -81,6 +81,18 @@ class Kind:
     pretext_split: Callable[[pd.DataFrame, Config], tuple[Cases, Cases]] = lambda cases, config: ((), ())
 
 
+def _held_out(cases: pd.DataFrame, cell: Any) -> Cases:
+    return tuple(cases["case_id"][cases["split"] == "test"])
+
+
+def _judged(cases: pd.DataFrame, cell: Any) -> Cases:
+    return (*cell.validation_cases, *cell.test_cases)
+
+
+def _none(cases: pd.DataFrame, cell: Any) -> Cases:
+    return ()
+
+
 def _of_slices(judge: Callable[[Dataset, Any, int, int], Judge]) -> Callable[[Dataset, Any, Mapping[str, Any]], Judge]:
     """A judge that needs of a run's config no more than the size of its slices and of its batches."""
     return lambda dataset, task, run: judge(dataset, task, run["image_size"], run["batch_size"])
@@ -93,7 +105,7 @@ def _of_volumes(dataset: Dataset, task: Any, run: Mapping[str, Any]) -> Judge:
 KINDS = {
     "data_efficiency": Kind(
         axis="inits",
-        masks=True,
+        masks=_held_out,
         free=data_efficiency.FREE,
         checked=data_efficiency.checked,
         check=data_efficiency.check,
@@ -110,7 +122,7 @@ KINDS = {
     ),
     "sarcopenia_classification": Kind(
         axis="networks",
-        masks=False,
+        masks=_none,
         free=sarcopenia.FREE,
         checked=sarcopenia.checked,
         check=sarcopenia.check,
@@ -124,7 +136,7 @@ KINDS = {
     ),
     "sarcopenia_segmentation": Kind(
         axis="inits",
-        masks=True,
+        masks=_judged,
         free=sarcopenia_segmentation.FREE,
         checked=sarcopenia_segmentation.checked,
         check=sarcopenia_segmentation.check,

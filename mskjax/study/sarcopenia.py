@@ -130,14 +130,14 @@ def checked(config: Config) -> dict[str, Any]:
 
 
 def check(study: Mapping[str, Any], dataset: Dataset) -> None:
-    """Raises `ValueError` for other values than the task takes, no labels, or one slice under two patient ids."""
+    """Raises `ValueError` for other values than the task takes, no labels, or one slice or scan of two patient ids."""
     if dataset.values != study["task"]["values"]:
         raise ValueError(
             f"{study['dataset']} holds {dataset.values} values and config.task.values is {study['task']['values']!r}; "
             f"set --config.task.values={dataset.values}"
         )
     shuffles.check_labels(study["dataset"], dataset.cases)
-    cohort.check_twins(dataset)
+    cohort.check_twins(study["dataset"], dataset)
 
 
 def learned(dataset: Dataset) -> Dataset:

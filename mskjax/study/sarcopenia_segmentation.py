@@ -19,8 +19,10 @@ from mskjax.convert.manifest import conversion_command
 from mskjax.data.dataset import Dataset, require_hu, require_masks
 from mskjax.data.volume_folder import is_of_volumes
 from mskjax.measure import cutoffs
+from mskjax.models.smit import STRIDE
 from mskjax.study import cohort, settings, shuffles, starts
 from mskjax.study.settings import Config, plain
+from mskjax.training.job import DECAY, STOP_ON
 
 LEAST = {
     **dict.fromkeys(("seed", "devices", "warmup_epochs", "keep_epochs"), 0),
@@ -35,6 +37,7 @@ def _are_fractions(value: Any) -> bool:
 _EACH = f"one number above 0 and below 1 for each of {', '.join(shuffles.CLASSES.values())}"
 RULES: dict[str, settings.Rule] = {
     "checkpoint_minutes": (lambda value: value >= 0, "0 or more"),
+    "image_size": (lambda value: value % STRIDE == 0, f"a multiple of {STRIDE}"),
     "learning_rate": (lambda value: value > 0, "above 0"),
     "overlap": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     "spacing_mm": (lambda value: len(value) == 3 and all(mm > 0 for mm in value), "three lengths above 0, in mm"),
@@ -43,9 +46,10 @@ RULES: dict[str, settings.Rule] = {
     "weight_decay": (lambda value: value >= 0, "0 or more"),
 }
 WORDS = {
+    "decay": DECAY,
     "keep": ("weights", "predictions"),
     "missing_weights": ("refuse", "skip"),
-    "stop_on": ("both", "validation"),
+    "stop_on": STOP_ON,
     "stratify": ("label", "label_and_sex"),
 }
 # What may change when a study goes on: further cells, and all that concerns results.
@@ -130,7 +134,7 @@ def checked(config: Config) -> dict[str, Any]:
 
 
 def check(study: Mapping[str, Any], dataset: Dataset) -> None:
-    """Raises `ValueError` for slices, another spacing, no labels, no masks, or one slice under two patient ids."""
+    """Raises `ValueError` for slices, another spacing, no labels, no masks, or one scan under two patient ids."""
     path = study["dataset"]
     require_hu(dataset, "this study")
     if not is_of_volumes(dataset.manifest):
@@ -146,7 +150,7 @@ def check(study: Mapping[str, Any], dataset: Dataset) -> None:
         )
     shuffles.check_labels(path, dataset.cases)
     require_masks(dataset.select(np.flatnonzero(dataset.cases["sarcopenia"].notna())), "this study")
-    cohort.check_twins(dataset)
+    cohort.check_twins(path, dataset)
 
 
 def learned(dataset: Dataset) -> Dataset:

@@ -117,6 +117,12 @@ def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
     provenance.record(workdir, study, origin, None, step=int((workdir / "config.json").is_file()))
 
 
+def rows_of(dataset: Dataset, cases: Sequence[str]) -> np.ndarray:
+    """The rows of cases in a dataset, in the order of the cases."""
+    places = {str(case_id): row for row, case_id in enumerate(dataset.slices.case_id)}
+    return np.array([places[case] for case in cases], np.int32)
+
+
 def train_pretext(work: Work, name: str) -> None:
     """Trains a pretext, on all devices, or waits until another process has."""
     study, dataset, kind = work.study, work.dataset, kind_of(work.study)
@@ -125,7 +131,7 @@ def train_pretext(work: Work, name: str) -> None:
         return
     logging.info("pretext %s", name)
     mesh, learned = sharding.make_mesh(config["devices"], config["batch_size"]), kind.learned(dataset)
-    train, validation = (_rows(learned, cases) for cases in kind.pretext_split(dataset.cases, study))
+    train, validation = (rows_of(learned, cases) for cases in kind.pretext_split(dataset.cases, study))
     own = supply.of_cells(config, mesh, learned)
     rows = own.choose(train, validation)
     while not is_done(folder, config):
@@ -168,7 +174,7 @@ def _train_alike(work: Work, cells: Sequence[Cell], configs: Configs, progress: 
     origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
 
     def run(cell: Cell) -> CellRun:
-        rows = own.choose(_rows(learned, cell.train_cases), _rows(learned, cell.validation_cases), batches)
+        rows = own.choose(rows_of(learned, cell.train_cases), rows_of(learned, cell.validation_cases), batches)
         folder, config = work.workdir / "cells" / cell.name, configs[cell.name]
         hooks = {"judge": judge, "keep": study["keep"], "progress": progress}
         return CellRun(folder, config, origin, rows, task, optimizer, base=work.workdir, **hooks)
@@ -215,9 +221,3 @@ def _pretext(config: Mapping[str, Any]) -> str:
 def _has_start(config: Mapping[str, Any], workdir: Path) -> bool:
     name = _pretext(config)
     return not name or (workdir / PRETEXTS / name / "DONE").is_file()
-
-
-def _rows(dataset: Dataset, cases: Sequence[str]) -> np.ndarray:
-    """The rows of cases in a dataset, in the order of the cases."""
-    places = {str(case_id): row for row, case_id in enumerate(dataset.slices.case_id)}
-    return np.array([places[case] for case in cases], np.int32)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mskjax.data import npy_files
+from mskjax.data import npy_files, volumes_csv
 from mskjax.data.dataset import read_dataset, stack
+from mskjax.data.splits import digest
 from mskjax.data.volume_folder import body_box, check_digests, off_grid, on_grid, read_volumes, write_volumes
 from mskjax.data.volume_grid import lay
 from mskjax.data.volumes_csv import parse_planes, write_planes
@@ -33,6 +34,7 @@ def write(folder, masked=(True, False)):
         row |= dict(zip(("slices", "rows", "columns", "slice_mm", "row_mm", "column_mm"), SHAPE + OWN_MM, strict=True))
         row |= {f"first_{name}": b.start for name, b in zip(("slice", "row", "column"), box, strict=True)}
         row |= dict(zip("ijk", volume.shape, strict=True))
+        row["scan_sha256"] = digest(image_hu)
         row["volume_sha256"] = npy_files.save(folder / f"volumes/f{n}.npy", volume)
         if drawn:
             label = np.zeros((1, *volume.shape[:2]), np.uint8)
@@ -137,6 +139,14 @@ def test_what_is_not_whole_is_refused(tmp_path, name, harm, message):
     harm(write(tmp_path) / name)
     with pytest.raises((ValueError, OSError), match=message):
         read_volumes(tmp_path)
+
+
+def test_a_table_of_other_columns_is_made_anew(tmp_path):
+    """As one of before a column was added."""
+    table = pd.read_csv(write(tmp_path) / "volumes.csv").drop(columns="scan_sha256")
+    table.to_csv(tmp_path / "volumes.csv", index=False)
+    with pytest.raises(ValueError, match=r"volumes\.csv has columns .*; run launch.prepare again"):
+        volumes_csv.read(tmp_path)
 
 
 def test_what_was_altered_is_found_when_asked(tmp_path):

@@ -19,7 +19,7 @@ def test_every_network_is_measured_and_nothing_is_written(squares, tmp_path, mon
     """The weights of ImageNet are not there: what starts from them has no part in the account."""
     asked = []
 
-    def measure(run, arrays):
+    def measure(run, own, row):
         asked.append(run["task"]["name"])
         return Measured("a clock", step_s=float(len(asked)), validation_s=0.0, xla_bytes=0)
 
@@ -38,7 +38,7 @@ def test_ctrl_c_ends_it_once_the_network_under_way_is_measured(squares, tmp_path
     """Python's own handler would raise within whatever runs, and where that is one of XLA's callbacks it is lost."""
     asked = []
 
-    def measure(run, arrays):
+    def measure(run, own, row):
         asked.append(run["task"]["name"])
         signal.raise_signal(signal.SIGINT)
         return Measured("a clock", step_s=1.0, validation_s=0.0, xla_bytes=0)
@@ -53,7 +53,7 @@ def test_ctrl_c_ends_it_once_the_network_under_way_is_measured(squares, tmp_path
 
 
 def test_ctrl_c_before_anything_is_measured(squares, tmp_path, monkeypatch):
-    monkeypatch.setattr(dry_run, "measure", lambda run, arrays: pytest.fail("nothing is to be compiled any more"))
+    monkeypatch.setattr(dry_run, "measure", lambda run, own, row: pytest.fail("nothing is to be compiled any more"))
     told = dry_run.dry_run(config(squares, inits=("random",)), tmp_path / "study")
     next(told)
     signal.raise_signal(signal.SIGINT)
@@ -62,7 +62,7 @@ def test_ctrl_c_before_anything_is_measured(squares, tmp_path, monkeypatch):
 
 
 def test_without_measuring_nothing_is_compiled(squares, tmp_path, monkeypatch):
-    monkeypatch.setattr(dry_run, "measure", lambda run, arrays: pytest.fail("nothing is to be compiled"))
+    monkeypatch.setattr(dry_run, "measure", lambda run, own, row: pytest.fail("nothing is to be compiled"))
     told = list(dry_run.dry_run(config(squares, inits=("random",)), tmp_path / "study", measured=False))
     assert told[-1] == "Time, and the compiled steps' memory by XLA's account: not measured"
 
@@ -92,6 +92,6 @@ def test_steps_are_taken_until_it_is_enough(squares, tmp_path, monkeypatch, enou
     monkeypatch.setattr(dry_run, "compile_steps", lambda *_: Steps(Train(), lambda *own: batches.append(own), len))
     study, _, cells = prepare(config(squares, inits=("random",)), tmp_path)
     ((run, _),) = networks(study, cells).values()
-    found = dry_run.measure(run, supply.of_cells(run, sharding.make_lanes(1, 1), read_dataset(squares)))
+    found = dry_run.measure(run, supply.of_cells(run, sharding.make_lanes(1, 1), read_dataset(squares)), 0)
     assert (len(steps), len(batches)) == (taken, taken)
     assert (found.device, found.xla_bytes) == ("cpu", 1)

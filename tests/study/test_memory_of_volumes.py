@@ -87,7 +87,7 @@ def test_steps_are_measured_on_a_batch_of_crops(monkeypatch):
     volumes = Volumes(Path("nowhere"), pd.DataFrame({"case_id": ["a", "b"]}), table, {}, (2.0, 2.0, 2.0))
     gc.disable()
     try:
-        found = dry_run.measure(run, OfVolumes(volumes, run["task"], read, 1, 2))
+        found = dry_run.measure(run, OfVolumes(volumes, run["task"], read, 1, 2), 1)
         until = [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
         for thread in until:
             thread.join(timeout=5)
@@ -98,6 +98,6 @@ def test_steps_are_measured_on_a_batch_of_crops(monkeypatch):
     assert len(taken) == len(validated) == 1 + dry_run.TAKEN
     arrays, batch, _, active = taken[0]
     assert (arrays, active.tolist()) == ({}, [True])
-    np.testing.assert_array_equal(batch["image_hu"], np.full((1, 2, 2, SIDE, SIDE, SIDE), 10))
+    np.testing.assert_array_equal(batch["image_hu"], np.full((1, 2, 2, SIDE, SIDE, SIDE), 11))
     assert validated[0][3] is batch
     assert jax.tree.leaves(validated[0][4])[0].shape == (1, 2)

@@ -99,6 +99,15 @@ def test_weights_that_are_missing_and_what_adds_them():
     [
         ({"shuffles": 0}, "config.shuffles is 0; it must be a whole number from 1 on"),
         ({"crops_per_scan": 0}, "config.crops_per_scan is 0; it must be a whole number from 1 on"),
+        ({"batch_size": 0}, "config.batch_size is 0; it must be a whole number from 1 on"),
+        ({"epochs": 0}, "config.epochs is 0; it must be a whole number from 1 on"),
+        ({"warmup_epochs": -1}, "config.warmup_epochs is -1; it must be a whole number from 0 on"),
+        ({"image_size": 48}, "config.image_size is 48; it must be a multiple of 32"),
+        ({"decay": "linear"}, "config.decay is 'linear'; it must be constant or cosine"),
+        ({"stop_on": "training"}, "config.stop_on is 'training'; it must be both or validation"),
+        ({"learning_rate": 0.0}, "config.learning_rate is 0.0; it must be above 0"),
+        ({"checkpoint_minutes": -1.0}, "config.checkpoint_minutes is -1.0; it must be 0 or more"),
+        ({"overlap": -0.1}, "config.overlap is -0.1; it must be at least 0 and below 1"),
         ({"overlap": 1.0}, "config.overlap is 1.0; it must be at least 0 and below 1"),
         ({"spacing_mm": (1.5, 1.5, 0.0)}, "it must be three lengths above 0, in mm"),
         ({"test_fractions": (0.2, 0.0)}, "one number above 0 and below 1 for each of not sarcopenic, sarcopenic"),
@@ -130,19 +139,3 @@ def test_datasets_that_do_not_serve(tmp_path):
     empty = dataclasses.replace(volumes.slices, mask=np.zeros_like(whole.slices.mask))
     with pytest.raises(ValueError, match="this study needs a mask on every slice, and 5 of 5 have none"):
         check(told, dataclasses.replace(volumes, slices=empty, cases=whole.cases.assign(mask="")))
-    with pytest.raises(ValueError, match="cases n0_0 and s0_0 are one slice under two patient ids"):
-        check(told, volumes)  # the invented slices of n0 and s0 are alike
-
-
-def test_scans_without_a_label_need_no_mask(tmp_path):
-    """They take no part; of the others all have a mask and a slice of their own."""
-    whole = read_dataset(invent_dataset(tmp_path, 3, 0))
-    first = np.arange(3) == 0
-    mask = np.where(first[:, None, None], 0, whole.slices.mask)
-    labels = pd.array([pd.NA, 0, 1], "Int64")
-    cases = whole.cases.assign(sarcopenia=labels, mask=np.where(first, "", "mask.nii"))
-    manifest = {**whole.manifest, "spacing_mm": [1.5, 1.5, 2.0]}
-    check(
-        plain(study(dataset="DATA")),
-        dataclasses.replace(whole, slices=dataclasses.replace(whole.slices, mask=mask), cases=cases, manifest=manifest),
-    )

@@ -11,6 +11,7 @@ import pytest
 
 from mskjax.data import npy_files
 from mskjax.data.dataset import read_dataset, stack
+from mskjax.data.splits import digest
 from mskjax.data.volume_folder import on_grid, read_volumes, write_volumes
 from mskjax.data.volume_grid import lay
 from mskjax.study.mask_judge import PREDICTIONS, read_masks
@@ -50,6 +51,7 @@ def folder(tmp_path_factory):
         row |= dict(zip(("slices", "rows", "columns", "slice_mm", "row_mm", "column_mm"), SHAPE + OWN_MM, strict=True))
         row |= {f"first_{name}": own.start for name, own in zip(("slice", "row", "column"), box, strict=True)}
         row |= dict(zip("ijk", volume.shape, strict=True))
+        row["scan_sha256"] = digest(scan(number))
         row["volume_sha256"] = npy_files.save(folder / f"volumes/f{number}.npy", volume)
         rows.append(row)
     table = pd.DataFrame(rows).astype({"through": "Int64"})

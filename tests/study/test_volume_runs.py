@@ -13,6 +13,7 @@ from scans import PIXEL_CM2, SHAPE, SPACING, scan_hu
 from mskjax import convert, models
 from mskjax.data import npy_files
 from mskjax.data.dataset import AIR_HU, stack, write_dataset
+from mskjax.data.splits import digest
 from mskjax.data.volume_folder import on_grid, write_volumes
 from mskjax.data.volume_grid import lay
 from mskjax.study.evaluation import evaluate
@@ -122,6 +123,7 @@ def write_scans(folder, spacing_mm):
         row |= dict(zip(("slices", "rows", "columns", "slice_mm", "row_mm", "column_mm"), SHAPE + SPACING, strict=True))
         row |= {f"first_{name}": part.start for name, part in zip(("slice", "row", "column"), box, strict=True)}
         row |= dict(zip("ijk", volume.shape, strict=True))
+        row["scan_sha256"] = digest(image_hu)
         row["volume_sha256"] = npy_files.save(folder / f"volumes/f{n}.npy", volume)
         row["label_sha256"] = npy_files.save(folder / f"labels/f{n}.npy", np.ones((1, *volume.shape[:2]), np.uint8))
         rows.append(row)
