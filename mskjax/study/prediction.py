@@ -23,9 +23,13 @@ class VolumePredictor(Protocol):
     """What a run that has learned volumes predicts: `mskjax.training.predict_volumes` tells of both."""
 
     def __call__(
-        self, image_hu: Int16[np.ndarray, "d h w"], spacing_mm: Float[np.ndarray, "3"], chosen: range
+        self,
+        image_hu: Int16[np.ndarray, "d h w"],
+        spacing_mm: Float[np.ndarray, "3"],
+        chosen: range,
+        level: int | None = None,
     ) -> Float[np.ndarray, "d h w"]:
-        """The probability of muscle in the slices `chosen` of a whole scan in the axial view."""
+        """The probability of muscle in the slices `chosen` of a whole scan in the axial view, seen through `level`."""
         ...
 
     def of_volume(

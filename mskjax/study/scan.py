@@ -58,7 +58,7 @@ def measure_scan(
     scan = read_image(image, series)
     image_hu, spacing_mm = to_axial(scan)
     chosen = parse_slices(slices, len(image_hu))
-    options.level_in(chosen)
+    level = options.level_in(chosen)
     if mask is not None:
         muscle = to_axial(read_mask(mask, scan, label))[0] > 0
     else:
@@ -66,7 +66,7 @@ def measure_scan(
         predictor = predictor or load_predictor(str(run), shows_windows=True)
         if isinstance(predictor, VolumePredictor):
             require_untilted(scan, "a run that has learned volumes")
-        muscle = _predict(predictor, image_hu, spacing_mm, chosen)
+        muscle = _predict(predictor, image_hu, spacing_mm, chosen, level)
     volumetric = len(image_hu) > 1 and not tilt_degrees(scan)
     by_volumes = mask is None and isinstance(predictor, VolumePredictor)
     measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric, by_volumes)
@@ -120,9 +120,10 @@ def _predict(
     image_hu: Int16[np.ndarray, "d h w"],
     spacing_mm: Float[np.ndarray, "3"],
     chosen: range,
+    level: int | None,
 ) -> Bool[np.ndarray, "d h w"]:
     if isinstance(predictor, VolumePredictor):
-        return thresholded(predictor(image_hu, spacing_mm, chosen))
+        return thresholded(predictor(image_hu, spacing_mm, chosen, level))
     muscle = np.zeros(image_hu.shape, bool)
     for k in progress(chosen, "slice"):
         muscle[k] = predict_mask(predictor, image_hu[k], spacing_mm[1:])

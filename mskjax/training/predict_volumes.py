@@ -39,12 +39,18 @@ class VolumePredictor:
     progress: Callable[[range], Iterable[int]] = iter
 
     def __call__(
-        self, image_hu: Int16[np.ndarray, "d h w"], spacing_mm: Float[np.ndarray, "3"], chosen: range
+        self,
+        image_hu: Int16[np.ndarray, "d h w"],
+        spacing_mm: Float[np.ndarray, "3"],
+        chosen: range,
+        level: int | None = None,
     ) -> Float32[np.ndarray, "d h w"]:
         """The probability of muscle in each voxel of the slices `chosen` of a scan in the axial view; elsewhere 0.
 
-        Whichever slices are chosen, the others of the scan are seen as well, and each slice's values are the same.
-        Outside the body's box they are 0. Raises `ValueError` for a scan of one slice, and where there is only air.
+        One plane of the grid falls on the slice `level`, as it does on an outlined slice in training and evaluation,
+        or on slice 0. Whichever slices are chosen, the others of the scan are seen as well, and each slice's values are
+        the same. Outside the body's box they are 0. Raises `ValueError` for a scan of one slice, and where there is
+        only air.
         """
         depth, rows, columns = image_hu.shape
         if depth < 2:
@@ -52,8 +58,7 @@ class VolumePredictor:
                 "the run has learned volumes and the scan is a single slice; give the whole scan, or a run that has "
                 "learned slices"
             )
-        # Laid through no slice that was asked for: else a slice's values would depend on the question.
-        grid = lay((depth, rows, columns), spacing_mm, self.spacing_mm[::-1])
+        grid = lay((depth, rows, columns), spacing_mm, self.spacing_mm[::-1], level)
         volume_hu, box = on_grid(image_hu, grid)
         probability = np.zeros(image_hu.shape, np.float32)
         probability[chosen.start : chosen.stop] = self.of_volume(volume_hu, grid, box, chosen)

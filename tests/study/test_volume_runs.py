@@ -74,18 +74,21 @@ def test_a_given_mask_is_no_runs(nifti, mask, tmp_path):
     assert measure_scan(nifti, tmp_path / "out", mask=mask, predictor=toy()).caution is None
 
 
-def test_a_slice_asked_for_is_that_of_the_whole(nifti, tmp_path):
-    spacing_mm = (1.5, 1.5, 0.5)  # 51 planes
-    forward = Toy()
-    whole = measure_scan(nifti, tmp_path / "out", run="run", predictor=toy(spacing_mm, forward), remove_bone=False)
+@pytest.mark.parametrize("plane_mm", [0.5, 2.0, 3.5])
+def test_the_level_is_seen_as_in_evaluation_alone_or_in_the_whole_scan(nifti, tmp_path, plane_mm):
+    """A plane falls on it, so that a threshold of the volume is one of the slice."""
+    spacing_mm, forward = (*OWN[:2], plane_mm), Toy()
+
+    def measured(**options):
+        options = {"predictor": toy(spacing_mm, forward), "remove_bone": False, **options}
+        return measure_scan(nifti, tmp_path / "out", run="run", **options)
+
+    whole = measured(level=4)
     windows = forward.windows
-    alone = measure_scan(
-        nifti, tmp_path / "out", run="run", predictor=toy(spacing_mm, forward), remove_bone=False, slices="5"
-    )
-    assert forward.windows - windows < windows
-    np.testing.assert_array_equal(alone.mask[5], whole.mask[5])
-    assert alone.rows[0]["sma_cm2"] == whole.rows[5]["sma_cm2"] > 0
-    assert not alone.mask[:5].any()
+    alone = measured(slices="4")
+    assert forward.windows - windows <= windows
+    np.testing.assert_array_equal(alone.mask, whole.mask * (np.arange(6) == 4)[:, None, None])
+    assert alone.rows[0]["sma_cm2"] == whole.rows[4]["sma_cm2"] == pytest.approx(area_cm2(scan_hu())[4])
 
 
 def test_scans_that_are_no_straight_stack_are_refused(tmp_path):

@@ -61,11 +61,11 @@ def test_a_slab_at_another_spacing_comes_back_in_place():
 
 
 @pytest.mark.parametrize("chosen", [range(6, 7), range(5), range(9, 13), range(2), range(11, 13)])
-@pytest.mark.parametrize("spacing_mm", [GRID_MM, (2.0, 2.0, 1.25)])
-def test_slices_asked_for_are_those_of_the_whole(chosen, spacing_mm):
+@pytest.mark.parametrize(("spacing_mm", "level"), [(GRID_MM, None), ((2.0, 2.0, 1.25), None), ((2.0, 2.0, 1.25), 7)])
+def test_slices_asked_for_are_those_of_the_whole(chosen, spacing_mm, level):
     image_hu, predictor = scan(), toy(own_mean, spacing_mm)
-    whole = predictor(image_hu, OWN_MM, range(13))
-    found = predictor(image_hu, OWN_MM, chosen)
+    whole = predictor(image_hu, OWN_MM, range(13), level)
+    found = predictor(image_hu, OWN_MM, chosen, level)
     part = slice(chosen.start, chosen.stop)
     np.testing.assert_array_equal(found[part], whole[part])
     assert not np.delete(found, np.arange(13)[part], axis=0).any()
