@@ -2,7 +2,6 @@
 
     python -m launch.prepare --images=SCANS --masks=MASKS --output=DATASET
     python -m launch.prepare --images='cohort/*/ct' --masks='cohort/*/muscle.nii.gz' --slices=largest --output=DATASET
-    python -m launch.prepare --cases=cases.csv --output=DATASET
     python -m launch.prepare --images=CTS --masks=MASKS --level_mask=SPINES --level_label=29 --output=DATASET
     python -m launch.prepare --images=PLAIN --masks=OUTLINED --labels=labels.csv --output=DATASET     # bitmaps
     python -m launch.prepare --phantom=40 --output=DATASET     # scans, and masks of simulated readers: DATASET/phantoms
@@ -11,7 +10,7 @@
 
 Images are DICOM series (a folder each), DICOM slices, NIfTI, NRRD, or grey bitmaps of 8 bits, which are for
 classification: nothing is measured in them. Masks are NIfTI, NRRD, DICOM SEG, RTSTRUCT; a bitmap's is a copy of it with
-the outline drawn in. Folders and globs are matched by file name. A CSV has a row a case: image, and any of mask,
+the outline drawn in. Folders and globs are matched by file name. A CSV (--cases) has a row a case: image, any of mask,
 case_id, patient_id, slice (as --slices), label (several as 1|2), series, mask_plain (the plain bitmap, where mask is
 outlined and image is none), level_mask, level_label, sex, age_years, height_m, weight_kg, sarcopenia (1 or 0), split.
 A CSV of labels has case (the case_id, or the image's name without ending), sarcopenia, and any of sex to split, and
@@ -40,6 +39,7 @@ FLAGS = (
     flags.DEFINE_string("level_label", None, "Name or number of the level; its middle slice is taken."),
     flags.DEFINE_list("spacing_mm", None, "Keeps whole scans, at this spacing: right-left, back-front, feet-head."),
     flags.DEFINE_boolean("foreground", None, "With --spacing_mm: cuts scans to the box of the body (default)."),
+    flags.DEFINE_boolean("verify", None, "Reads finished volumes again, and makes anew what was altered."),
     flags.DEFINE_float("validation_fraction", 0.2, "Fraction of patients that validate; see --test_fraction."),
     flags.DEFINE_float("test_fraction", 0.2, "Fraction of patients that test, where no split is given."),
     flags.DEFINE_integer("seed", 0, "Draws the splits, and the phantoms.", lower_bound=0),

@@ -80,8 +80,8 @@ def made_by(options: Mapping[str, Any], volumes: VolumeOptions | None, prints: l
     """What dataset.json says of a dataset's making; `inputs` stands for all files read."""
     inputs = hash_of(json.dumps(prints).encode()).hexdigest()
     program = {"program": "mskjax.prepare", "version": version("mskjax")}
-    asked = {**options} if volumes is None else {**options, **vars(volumes), "spacing_mm": list(volumes.spacing_mm)}
-    return program | {"options": asked, "inputs": inputs}
+    own = {} if volumes is None else {"spacing_mm": list(volumes.spacing_mm), "foreground": volumes.foreground}
+    return program | {"options": {**options, **own}, "inputs": inputs}
 
 
 def forget(output: Path, prints: set[str]) -> None:

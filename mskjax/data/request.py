@@ -26,6 +26,7 @@ class Request:
     level_label: str | None = None
     spacing_mm: list[str] | None = None
     foreground: bool | None = None
+    verify: bool | None = None
     validation_fraction: float = 0.2
     test_fraction: float = 0.2
     seed: int = 0
@@ -34,8 +35,9 @@ class Request:
     def volumes(self) -> VolumeOptions | None:
         """What is asked of volumes, None where slices are; `ValueError` where it is none such."""
         if self.spacing_mm is None:
-            if self.foreground is not None:
-                raise ValueError("--foreground is for volumes; give their --spacing_mm, or leave it out")
+            for name in ("foreground", "verify"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"--{name} is for volumes; give their --spacing_mm, or leave it out")
             return None
         try:
             i, j, k = map(float, self.spacing_mm)
@@ -43,7 +45,7 @@ class Request:
             raise ValueError(
                 f"--spacing_mm={','.join(self.spacing_mm)} is not three numbers, as in --spacing_mm=1.5,1.5,2"
             ) from None
-        return VolumeOptions((i, j, k), self.foreground is not False)
+        return VolumeOptions((i, j, k), self.foreground is not False, bool(self.verify))
 
 
 def fulfil(request: Request) -> dict[str, str]:

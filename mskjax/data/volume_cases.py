@@ -22,7 +22,7 @@ from mskjax.data.slice_choice import choose
 from mskjax.data.splits import digest
 from mskjax.data.volume_folder import Box, on_grid
 from mskjax.data.volume_grid import VolumeGrid, lay, resample_labels
-from mskjax.files import read_json, write_json
+from mskjax.files import read_json, sha256, write_json
 
 # To be raised when volumes or their rows come out otherwise than before, so that those kept from then are made anew.
 _EDITION = "2"
@@ -31,10 +31,14 @@ _SPACING_MM = (0.1, 50.0)
 
 @dataclass(frozen=True)
 class VolumeOptions:
-    """The spacing of all volumes along i, j, k, and whether they are cut to what lies above -175 HU."""
+    """The spacing of all volumes along i, j, k, and whether they are cut to what lies above -175 HU.
+
+    `verify` reads those that were finished before, and makes them anew where a byte has changed.
+    """
 
     spacing_mm: tuple[float, float, float]
     foreground: bool = True
+    verify: bool = False
 
     def __post_init__(self) -> None:
         least, most = _SPACING_MM
@@ -66,7 +70,7 @@ def finish(pair: Pair, key: bytes, folder: Path, options: VolumeOptions) -> Fini
     `OSError`, in one sentence, where none can be made; then nothing of it is left.
     """
     print_ = cases.fingerprint(pair, key, "volume", repr(options.spacing_mm), repr(options.foreground), _EDITION)
-    if case := _kept(folder, print_):
+    if case := _kept(folder, print_, options.verify):
         return Finished(case, print_, True)
     case = _make(pair, key, folder, print_, options)
     write_json(folder / "prepared" / f"{print_}.json", asdict(case))
@@ -150,10 +154,10 @@ def _row(name: str, shape: tuple[int, ...], spacing_mm: np.ndarray, through: int
     }
 
 
-def _kept(folder: Path, name: str) -> VolumeCase | None:
+def _kept(folder: Path, name: str, verify: bool) -> VolumeCase | None:
     """The volume finished before; None where there is none or one of its files is not whole, so that it is made again.
 
-    Bytes that changed inside volumes are not looked for: that would read them all.
+    Bytes that changed inside volumes are looked for only to `verify` them: that reads them all.
     """
     path = folder / "prepared" / f"{name}.json"
     if not path.is_file() or cases.kept(path.with_suffix(".npz")) is None:
@@ -161,9 +165,14 @@ def _kept(folder: Path, name: str) -> VolumeCase | None:
     try:
         case = VolumeCase(**read_json(path))
         i, j, k = (int(case.row[axis]) for axis in "ijk")
-        npy_files.check_size(folder / "volumes" / f"{name}.npy", np.dtype(np.int16), (i, j, k))
+        files: dict[str, tuple[np.dtype, tuple[int, int, int]]] = {"volume": (np.dtype(np.int16), (i, j, k))}
         if planes := len(volumes_csv.parse_planes(case.row["planes"])):
-            npy_files.check_size(folder / "labels" / f"{name}.npy", np.dtype(np.uint8), (planes, i, j))
+            files["label"] = (np.dtype(np.uint8), (planes, i, j))
+        for of, (dtype, shape) in files.items():
+            file = folder / f"{of}s" / f"{name}.npy"
+            npy_files.check_size(file, dtype, shape)
+            if verify and sha256(file) != case.row[f"{of}_sha256"]:
+                return None
     except (ValueError, OSError, KeyError, TypeError):
         return None
     return case

@@ -17,27 +17,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Int16, Int32, Integer, UInt8
-from tqdm import tqdm
+from jaxtyping import Bool, Int16, Int32, Integer, UInt8
 
 from mskjax.data import cases_csv, npy_files, volumes_csv
 from mskjax.data.dataset import SPLITS, Slices, check_cases, counts, write_dataset
 from mskjax.data.manifest import check_digest, is_of_volumes, read_manifest, write_manifest
-from mskjax.data.orientation import axial_to_ras, ras_to_axial
+from mskjax.data.orientation import axial_to_ras
 from mskjax.data.volume_grid import VolumeGrid, lay, resample
-from mskjax.data.volume_grid import restore as restore_grid
-from mskjax.files import atomic_path, sha256
+from mskjax.files import atomic_path
 
-__all__ = [
-    "Volumes",
-    "body_box",
-    "check_digests",
-    "is_of_volumes",
-    "off_grid",
-    "on_grid",
-    "read_volumes",
-    "write_volumes",
-]
+__all__ = ["Volumes", "body_box", "is_of_volumes", "on_grid", "read_volumes", "write_volumes"]
 BODY_ABOVE_HU = -175  # the lower end of study B's window: what lies below it is 0 to the network
 Box = tuple[slice, slice, slice]
 
@@ -103,16 +92,12 @@ class Volumes:
         )
         return slices, rows, columns
 
-    def restore(self, row: int, values: Float32[np.ndarray, "i j k"]) -> Float32[np.ndarray, "d h w"]:
-        """Values of a stored volume on the scan's own axial grid, linearly, with 0 outside the box."""
-        return off_grid(values, self.grid(row), self.box(row))
-
     def _open(self, folder: str, row: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         return npy_files.open_mapped(self.folder / folder / f"{self.table['file'].iat[row]}.npy", dtype, shape)
 
 
 def read_volumes(path: str | Path) -> Volumes:
-    """The volumes in the dataset folder `path`, none of which is read yet; `check_digests` does that.
+    """The volumes in the dataset folder `path`, none of which is read yet.
 
     Raises `OSError` where a file is missing, and `ValueError` where this is no dataset of volumes, a table was altered,
     tables do not agree, or a file has not the size that volumes.csv says.
@@ -127,16 +112,9 @@ def read_volumes(path: str | Path) -> Volumes:
     volumes = Volumes(path, cases_csv.read(path), volumes_csv.read(path), manifest, (i, j, k))
     if volumes.cases["case_id"].tolist() != volumes.table["case_id"].tolist():
         raise ValueError(f"{path}: the case ids of volumes.csv and cases.csv differ; run launch.prepare again")
-    for file, dtype, shape, _ in _files(volumes):
+    for file, dtype, shape in _files(volumes):
         npy_files.check_size(file, dtype, shape)
     return volumes
-
-
-def check_digests(volumes: Volumes) -> None:
-    """Raises `ValueError` for the first volume or label that was altered since it was written; reads them all."""
-    for file, _, _, expected in tqdm(_files(volumes), desc="check", unit="file", disable=None):
-        if sha256(file) != expected:
-            raise ValueError(f"{file} was altered: it is not the file in volumes.csv; run launch.prepare again")
 
 
 def body_box(image_hu: Integer[np.ndarray, "d h w"]) -> Box:
@@ -166,16 +144,6 @@ def on_grid(
     return np.ascontiguousarray(axial_to_ras(resampled[box])), box
 
 
-def off_grid(values: Float32[np.ndarray, "i j k"], grid: VolumeGrid, box: Box) -> Float32[np.ndarray, "d h w"]:
-    """Values of a volume that `on_grid` made on the scan's own axial grid, linearly, with 0 outside the box."""
-    whole = np.zeros(grid.new_shape, np.float32)
-    part = ras_to_axial(values)
-    if whole[box].shape != part.shape:
-        raise ValueError(f"a volume of {values.shape} voxels (i, j, k) does not fill a box of {whole[box].shape[::-1]}")
-    whole[box] = part
-    return restore_grid(whole, grid)
-
-
 def write_volumes(
     path: Path, table: pd.DataFrame, cases: pd.DataFrame, manifest: dict[str, Any], slices: Slices | None
 ) -> None:
@@ -200,10 +168,10 @@ def write_volumes(
     write_manifest(path, counted, ("cases.csv", "volumes.csv"))
 
 
-def _files(volumes: Volumes) -> Iterator[tuple[Path, np.dtype, tuple[int, ...], str]]:
-    """All files of the volumes, each with its type, shape and digest."""
-    columns = ("file", "i", "j", "k", "planes", "volume_sha256", "label_sha256")
-    for file, i, j, k, cell, of_volume, of_label in zip(*(volumes.table[name] for name in columns), strict=True):
-        yield volumes.folder / "volumes" / f"{file}.npy", np.dtype(np.int16), (i, j, k), of_volume
+def _files(volumes: Volumes) -> Iterator[tuple[Path, np.dtype, tuple[int, ...]]]:
+    """All files of the volumes, each with its type and shape."""
+    columns = ("file", "i", "j", "k", "planes")
+    for file, i, j, k, cell in zip(*(volumes.table[name] for name in columns), strict=True):
+        yield volumes.folder / "volumes" / f"{file}.npy", np.dtype(np.int16), (i, j, k)
         if planes := len(volumes_csv.parse_planes(cell)):
-            yield volumes.folder / "labels" / f"{file}.npy", np.dtype(np.uint8), (planes, i, j), of_label
+            yield volumes.folder / "labels" / f"{file}.npy", np.dtype(np.uint8), (planes, i, j)

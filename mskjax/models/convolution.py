@@ -65,11 +65,12 @@ def _kernel_gradient(volume: Volume, gradient: Float[Array, "b d h w f"]) -> Ker
         # Plane z of the gradient was made from plane z - 1 + i by part i of the kernel: these are z + 1, z and z - 1.
         made = jnp.moveaxis(jnp.flip(lax.dynamic_slice_in_dim(around, number, SIDE, 1), 1), 1, -2)
         columns = jnp.concatenate(shifts, -1).reshape(-1, SIDE * SIDE * channels)
-        return total + columns.T @ made.reshape(-1, SIDE * features), None
+        return total + jnp.matmul(columns.T, made.reshape(-1, SIDE * features), preferred_element_type=exact), None
 
-    zero = jnp.zeros((SIDE * SIDE * channels, SIDE * features), volume.dtype)
+    exact = jnp.promote_types(volume.dtype, jnp.float32)
+    zero = jnp.zeros((SIDE * SIDE * channels, SIDE * features), exact)
     total, _ = lax.scan(add, zero, jnp.arange(depth))
-    return jnp.moveaxis(total.reshape(SIDE, SIDE, channels, SIDE, features), -2, 0)
+    return jnp.moveaxis(total.reshape(SIDE, SIDE, channels, SIDE, features), -2, 0).astype(volume.dtype)
 
 
 def _convolve(image: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c f"]) -> Float[Array, "b h w f"]:

@@ -9,15 +9,17 @@ import SimpleITK as sitk
 from dicom_files import body_hu, write_series
 from pair_files import ALL_TRAIN, mask_on, pair, write_image
 from PIL import Image
-from volume_files import HALVED, make, state
+from volume_files import HALVED, assert_as_written, make, state
 
 from mskjax.data import phantom_volumes, prepare, volume_cases
 from mskjax.data.anatomy.patient import draw
 from mskjax.data.dataset import read_dataset
+from mskjax.data.orientation import ras_to_axial
 from mskjax.data.pairs import Pair
 from mskjax.data.request import Request, fulfil
 from mskjax.data.volume_cases import VolumeOptions
-from mskjax.data.volume_folder import check_digests, read_volumes
+from mskjax.data.volume_folder import read_volumes
+from mskjax.data.volume_grid import restore
 
 
 def seen_from_ras(image: np.ndarray) -> np.ndarray:
@@ -27,7 +29,7 @@ def seen_from_ras(image: np.ndarray) -> np.ndarray:
 
 def test_scans_with_masks_become_volumes(volume_dataset):
     volumes = read_volumes(volume_dataset)
-    check_digests(volumes)
+    assert_as_written(volume_dataset)
     assert len(volumes) == 3 and volumes.spacing_mm == (1.0, 1.5, 2.5)
     assert volumes.cases["slice_index"].tolist() == [1] * 3, "the middle of slices 1 and 2, the lower of two"
     for row, height in enumerate((12, 15, 12)):
@@ -227,7 +229,9 @@ def test_real_ct(real_ct, tmp_path, spacing_mm):
     np.testing.assert_allclose(found_cm2, np.interp(places, np.arange(30), own_cm2), rtol=0.02)
     drawn = np.zeros(volumes.shape(0), np.float32)
     drawn[:, :, planes] = np.moveaxis(label, 0, 2)
-    restored = volumes.restore(0, drawn) >= 0.5
+    whole = np.zeros(volumes.grid(0).new_shape, np.float32)
+    whole[volumes.box(0)] = ras_to_axial(drawn)
+    restored = restore(whole, volumes.grid(0)) >= 0.5
     scored = volumes.cases["slice_index"][0]
     np.testing.assert_array_equal(restored[scored], dataset.slices.mask[0])
 

@@ -2,15 +2,16 @@
 
 import errno
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pair_files import ALL_TRAIN, pair
-from volume_files import HALVED, make, state
+from volume_files import HALVED, assert_as_written, make, state
 
 from mskjax.data import npy_files, prepare, volume_cases
 from mskjax.data.volume_cases import VolumeOptions
-from mskjax.data.volume_folder import check_digests, read_volumes
+from mskjax.data.volume_folder import read_volumes
 
 
 def test_what_is_done_is_skipped_and_what_was_harmed_is_made_again(cohort, volume_dataset, monkeypatch):
@@ -24,9 +25,21 @@ def test_what_is_done_is_skipped_and_what_was_harmed_is_made_again(cohort, volum
             path.write_bytes(path.read_bytes()[:-1])
     (volume_dataset / "volumes.csv").unlink()
     assert make(cohort) == {}
-    check_digests(read_volumes(volume_dataset))
+    assert_as_written(volume_dataset)
     for name, (_, content) in before.items():
         assert name.suffix == ".npz" or (volume_dataset / name).read_bytes() == content, name
+
+
+@pytest.mark.parametrize("kind", ["volumes", "labels"])
+def test_a_byte_that_changed_is_found_when_it_is_looked_for(cohort, volume_dataset, kind):
+    path = sorted((volume_dataset / kind).iterdir())[1]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    make(cohort)
+    assert path.read_bytes() != whole, "its size is right"
+    make(cohort, replace(HALVED, verify=True))
+    assert path.read_bytes() == whole
+    assert_as_written(volume_dataset)
 
 
 def test_a_killed_command_goes_on_where_it_was(cohort, monkeypatch):
@@ -53,7 +66,7 @@ def test_a_killed_command_goes_on_where_it_was(cohort, monkeypatch):
         3,
         6,
     ]
-    check_digests(read_volumes(cohort / "out"))
+    assert_as_written(cohort / "out")
 
 
 def test_a_full_disk_ends_the_command_and_leaves_nothing_half_written(cohort, monkeypatch):

@@ -1,5 +1,8 @@
 """A cohort of small scans, prepared as volumes."""
 
+import csv
+from hashlib import sha256
+
 from pair_files import ALL_TRAIN, pair
 
 from mskjax.data import prepare
@@ -16,3 +19,13 @@ def make(cohort, options=HALVED, **choice):
 def state(folder):
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {path.relative_to(folder): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def assert_as_written(folder):
+    """All files are those whose digests stand in volumes.csv."""
+    with (folder / "volumes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        for kind in ("volume", "label"):
+            if digest := row[f"{kind}_sha256"]:
+                assert sha256((folder / f"{kind}s" / f"{row['file']}.npy").read_bytes()).hexdigest() == digest

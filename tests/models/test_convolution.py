@@ -70,3 +70,13 @@ def test_on_the_cpu_no_volume_is_convolved_at_once():
 def test_types_are_kept():
     volume, kernel = (random(*shape).astype(jnp.bfloat16) for shape in (SHAPE, (3, 3, 3, 3, 4)))
     assert convolve_volume(volume, kernel).dtype == jnp.bfloat16
+
+
+def test_the_sums_of_many_planes_in_bfloat16_are_as_exact_as_a_rounded_result():
+    depth = 64
+    shapes = ((1, depth, 4, 4, 3), (3, 3, 3, 3, 4), (1, depth, 4, 4, 4))
+    volume, kernel, cotangent = (random(*shape, seed=n).astype(jnp.bfloat16) for n, shape in enumerate(shapes))
+    _, back = jax.vjp(jax.jit(convolve_volume), volume, kernel)
+    found = np.asarray(back(cotangent)[1], np.float64)
+    _, expected = gradients_by_definition(volume, kernel, cotangent)
+    np.testing.assert_allclose(found, expected, rtol=2**-8, atol=1e-4)

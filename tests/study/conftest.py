@@ -32,36 +32,24 @@ def series(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def compilation_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def quick_compilation(compilation_cache):
-    with small_study.quick(compilation_cache):
-        yield
-
-
-@pytest.fixture(scope="session")
 def squares(tmp_path_factory):
     """The dataset folder of `small_study`, with readers.csv beside it."""
     return small_study.write_dataset(tmp_path_factory.mktemp("squares"))
 
 
 @pytest.fixture(scope="session")
-def pretrained(squares, compilation_cache, tmp_path_factory):
+def pretrained(squares, tmp_path_factory):
     """A study folder with nothing but its pretexts."""
-    with small_study.quick(compilation_cache):
-        return small_study.train_pretexts(small_study.config(squares), tmp_path_factory.mktemp("pretrained"))
+    return small_study.train_pretexts(small_study.config(squares), tmp_path_factory.mktemp("pretrained"))
 
 
 @pytest.fixture(scope="session")
-def trained(squares, pretrained, compilation_cache, tmp_path_factory):
+def trained(squares, pretrained, tmp_path_factory):
     """The folder of a study that was trained straight through on 8 lanes, and what was compiled for its cells."""
     from mskjax.study.sweep import sweep
 
     workdir = small_study.begin(pretrained, tmp_path_factory.mktemp("trained") / "study")
-    with small_study.quick(compilation_cache), small_study.compilations() as count:
+    with small_study.compilations() as count:
         assert sweep(small_study.config(squares), workdir) == {}
     return workdir, count
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import SimpleITK as sitk
-from jax.experimental.compilation_cache import compilation_cache
 
 from configs.data_efficiency import get_config
 from mskjax.data import prepare
@@ -22,16 +20,6 @@ from mskjax.training.signals import Caught
 GRIDS = (((33, 41), (2.0, 1.5)), ((47, 35), (1.0, 2.5)), ((29, 29), (2.0, 2.0)))
 COHORT, TEST = 8, 5
 READERS = {"Ann": 1, "Bob": 2}  # by how many columns their masks lie beside the expert's
-
-
-@contextmanager
-def quick(cache: Path):
-    """Compiles each program once, and without most of XLA's optimisations, which here take longer than the steps do."""
-    _configure(True, str(cache), 0.0)
-    try:
-        yield
-    finally:
-        _configure(False, None, 1.0)
 
 
 @contextmanager
@@ -109,18 +97,3 @@ def of_cells(workdir: Path, *names: str) -> dict[str, bytes]:
 
 def held_out(dataset: Dataset):
     return dataset.slices.select(dataset.rows("test"))
-
-
-def _configure(is_quick: bool, cache: str | None, cached_from_s: float):
-    jax.config.update("jax_disable_most_optimizations", is_quick)
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", cached_from_s)
-    compilation_cache.reset_cache()
-
-
-def _write(path: Path, array: np.ndarray, spacing_mm) -> Path:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing((spacing_mm[1], spacing_mm[0], 5.0))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path))
-    return path

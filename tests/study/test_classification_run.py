@@ -16,8 +16,6 @@ from mskjax.data.dataset import read_dataset, stack, write_dataset
 from mskjax.study.classification_evaluation import evaluate
 from mskjax.training import train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def bright(tmp_path_factory):

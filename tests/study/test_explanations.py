@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-import small_study
 
 from configs.classification import get_config
 from mskjax import convert, models, tasks
@@ -25,8 +24,6 @@ from mskjax.study.explanations import COLUMNS, explain
 from mskjax.study.sarcopenia import Cell
 
 SIDE = 40
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +70,9 @@ def write_run(folder: Path, config, probability=None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def explained(run, compilation_cache, tmp_path_factory):
+def explained(run, tmp_path_factory):
     output = tmp_path_factory.mktemp("explained")
-    with small_study.quick(compilation_cache):
-        return output, explain(run, output, samples=40)
+    return output, explain(run, output, samples=40)
 
 
 def test_there_is_a_picture_a_case_and_a_row_a_case_and_method(explained):

@@ -166,7 +166,6 @@ def small(dataset, **fields):
     return study("smoke", dataset=str(dataset), **whole, **fields)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_small_study(bright, tmp_path, monkeypatch):
     """One compilation of the step, the evaluation and the prediction for each network and policy; CT is cut first."""
     config, fit, seen = small(bright), batches.fit, []

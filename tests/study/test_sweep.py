@@ -51,7 +51,6 @@ def test_all_cells_share_one_compilation(trained, name):
     assert trained[1](name) == 1
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_one_lane_makes_the_same_files_and_one_compilation_too(study, pretrained, squares, tmp_path):
     """Also with predictions alone: then neither weights nor checkpoints are left."""
     workdir = begin(pretrained, tmp_path / "study")
@@ -171,7 +170,6 @@ def test_a_signal_ends_the_wait_for_a_pretext(quick, squares, tmp_path):
     assert stop.value.status == 143
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_failed_cell_lets_the_others_go_on_and_is_not_tried_again(pretrained, squares, tmp_path, monkeypatch):
     """One by its weights, which predict no numbers at the end, in the lane in which the next one then trains."""
     masks, calls = mask_judge.MaskJudge.masks, []

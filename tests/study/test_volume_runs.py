@@ -180,7 +180,7 @@ def test_volumes_of_another_spacing_and_slices_are_refused(tmp_path):
     assert not (tmp_path / "run" / "evaluation").exists()
 
 
-def test_a_run_from_its_folder(nifti, tmp_path, quick_compilation):
+def test_a_run_from_its_folder(nifti, tmp_path):
     """With fresh weights: what it predicts means nothing, but it is measured and judged."""
     task = {"name": "volume_segmentation", "model": TINY, "augmentation": {}, "freeze": []}
     fields = {"task": task, "image_size": 32, "spacing_mm": [1.0, 2.0, 5.0], "overlap": 0.5}
