@@ -1,13 +1,14 @@
 """SMIT on real CT, through the launchers as a user runs them: each part prints one JSON line.
 
-    python -m benchmarks.real_smit --work=FOLDER [--part=NAME] [--data=../shared/data]
+    python -m benchmarks.real_smit --work=FOLDER [--part=NAME] [--data=../shared/data] [--phantoms=RUN]
 
 full_size     Student and teacher at their published sizes take a step of pretraining on two views of 96^3 voxels of a
               scan at 2 mm, and the segmenter, begun from them, a step of fine-tuning on an outlined crop of 96^3.
-pretraining   A network of a quarter of the width on three scans, a fourth validates: what the losses and the signs of
-              a collapse were first, lowest and last.
-resuming      The same for fewer steps, once straight and once stopped by SIGTERM and started again: whether both runs
-              left the same metrics and weights, byte for byte.
+pretraining   A network of a quarter of the width goes on from RUN, the pretraining of benchmarks.phantom_smit, or
+              begins with fresh weights, on three scans, a fourth validates: what the losses and the signs of a
+              collapse were first, lowest and last.
+resuming      The same from fresh weights for fewer steps, once straight and once stopped by SIGTERM and started again:
+              whether both runs left the same metrics and weights, byte for byte.
 outlined      The T12 to L2 scan of 3 mm with its outlines of all muscle, cut across into three: the lower part trains a
               small segmenter, begun from `pretraining` if that was run, the middle one validates, and the slices of the
               upper one are measured by launch.measure and compared with the outlines.
@@ -24,6 +25,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ SCANS = {
 }
 PARTS = {"train": (0, 14), "validation": (14, 20), "test": (20, 30)}  # slices of the outlined scan, from the feet
 SIGNS = ("patch", "image", "reconstruction", "target_entropy", "target_information", "feature_spread", "teacher_lag")
-SMALL = {"spacing_mm": "(3.,3.,3.)"}
+CHOICES = ("full_size", "pretraining", "resuming", "outlined")
 ONE = {"batch_size": 1, "epochs": 1, "warmup_epochs": 0, "decay": "constant"}  # or the rate of the first epoch is 0
 
 
@@ -52,18 +54,21 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for datasets and runs")
     default = Path(os.environ.get("MSKJAX_TEST_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=default, help="folder of the real CT")
-    parts = {"full_size": full_size, "pretraining": pretraining, "resuming": resuming, "outlined": outlined}
-    parser.add_argument("--part", choices=parts, help="one part alone")
+    parser.add_argument("--phantoms", type=Path, help="a pretraining on phantoms, to go on from")
+    parser.add_argument("--part", choices=CHOICES, help="one part alone")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
+    work, data = arguments.work, arguments.data.resolve()
+    adapted = partial(pretraining, phantoms=arguments.phantoms)
+    parts = dict(zip(CHOICES, (full_size, adapted, resuming, outlined), strict=True))
     for name, part in parts.items():
         if arguments.part in (None, name):
-            report(f"real_smit_{name}", **part(arguments.work, arguments.data.resolve()))
+            report(f"real_smit_{name}", **part(work, data))
 
 
 def full_size(work: Path, data: Path) -> dict[str, Any]:
     """A step of both trainings."""
-    scans, outlines = prepare_scans(work, data, 2.0), prepare_parts(work, data, (1.5, 1.5, 2.0))
+    scans, outlines = prepare_scans(work, data, (2.0, 2.0, 2.0)), prepare_parts(work, data, (1.5, 1.5, 2.0))
     first, second = work / "full_pretraining", work / "full_fine_tuning"
     pretraining_s = train("smit_pretraining", first, scans, ONE)
     fine_tuning_s = train("smit_segmentation", second, outlines, {**ONE, "init_from": first, "crops_per_scan": 1})
@@ -78,10 +83,13 @@ def full_size(work: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def pretraining(work: Path, data: Path) -> dict[str, Any]:
-    """A run long enough to learn more than what crops look like on average."""
-    fields = {**SMALL, "crops_per_scan": 16}
-    seconds = train("smit_pretraining:small", work / "pretraining", prepare_scans(work, data, 3.0), fields)
+def pretraining(work: Path, data: Path, phantoms: Path | None) -> dict[str, Any]:
+    """A run that adapts what was learned from `phantoms`, more slowly than that was learned, or begins afresh."""
+    scans = prepare_scans(work, data, (4.0, 4.0, 6.0))
+    fields = {"spacing_mm": "(4.,4.,6.)", "crops_per_scan": 16, "epochs": 60}
+    if phantoms:
+        fields |= {"init_from": phantoms, "learning_rate": 5e-4}
+    seconds = train("smit_pretraining:small", work / "pretraining", scans, fields)
     rows = read_rows(work / "pretraining" / METRICS)
     columns = {sign: [round(row[f"validation_{sign}"], 4) for row in rows] for sign in SIGNS}
     told = {sign: [values[0], min(values), values[-1]] for sign, values in columns.items()}
@@ -90,7 +98,7 @@ def pretraining(work: Path, data: Path) -> dict[str, Any]:
 
 def resuming(work: Path, data: Path) -> dict[str, Any]:
     """A straight run, and one that is stopped and goes on."""
-    scans, fields = prepare_scans(work, data, 3.0), {**SMALL, "epochs": 15}
+    scans, fields = prepare_scans(work, data, (3.0, 3.0, 3.0)), {"spacing_mm": "(3.,3.,3.)", "epochs": 15}
     straight, stopped = work / "straight", work / "stopped"
     train("smit_pretraining:small", straight, scans, fields)
     stop_after_epochs(flags("smit_pretraining:small", stopped, scans, fields), stopped, 5)
@@ -128,15 +136,15 @@ def outlined(work: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def prepare_scans(work: Path, data: Path, spacing_mm: float) -> Path:
+def prepare_scans(work: Path, data: Path, spacing_mm: tuple[float, ...]) -> Path:
     """A dataset of all scans without outlines."""
     rows = [
         {"case_id": name, "image": str(data / path), "split": "validation" if name == "portal_venous" else "train"}
         for name, path in SCANS.items()
     ]
-    dataset = work / f"scans_{spacing_mm:g}mm"
+    dataset, spacing = work / f"scans_{spacing_mm[0]:g}mm", ",".join(map(str, spacing_mm))
     table = write_table(work / f"{dataset.name}.csv", rows)
-    launch("prepare", f"--cases={table}", f"--spacing_mm={spacing_mm},{spacing_mm},{spacing_mm}", f"--output={dataset}")
+    launch("prepare", f"--cases={table}", f"--spacing_mm={spacing}", f"--output={dataset}")
     return dataset
 
 
