@@ -35,7 +35,7 @@ def dice_figure(cases: pd.DataFrame, shuffles: pd.DataFrame) -> Plate:
                 _draw_dice(axes, middle, step, own["dice"].to_numpy(float), place, is_shown)
         axes.set(xticks=range(len(numbers)), xlim=(-0.6, len(numbers) - 0.4), xlabel="Shuffle", ylabel="Dice of a test")
         axes.set_xticklabels([f"{number}" for number in numbers])
-        axes.set_ylim(top=1.01)
+        axes.set_ylim(top=1.005)
         handles = [
             Line2D([], [], color=_colour(i), marker=_marker(i), linestyle="", label=called(init))
             for i, init in enumerate(chosen)
