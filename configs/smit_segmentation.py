@@ -13,8 +13,8 @@ config trains one network.
     python -m launch.measure --image=SERIES --run=RUN --slice=25 --sex=F --output=DIR
 
 Config string, comma-separated:
-    init=smit|random       the converted weights named in the config, or fresh ones; --config.init_from=RUN takes
-                           those of one's own pretraining by configs/smit_pretraining.py
+    init=smit|random       the converted weights named in the config, or fresh ones, with which small and smoke begin;
+                           --config.init_from=RUN takes those of your own pretraining by configs/smit_pretraining.py
     schedule=constant|official   a constant rate, or 50 epochs of warm-up and a cosine to 0, as the published code has
     small                  a quarter of the width, one block a stage, crops of 32^3 at a higher rate, for phantoms on a
                            laptop
@@ -50,10 +50,12 @@ AUGMENTATION = {
 
 def get_config(text: str | None = None) -> ConfigDict:
     """The config that a config string chooses."""
-    chosen = strings.parse(text, init=("smit", "random"), schedule=("constant", "official"), small=False, smoke=False)
+    chosen = strings.parse(
+        text, init=("", "smit", "random"), schedule=("constant", "official"), small=False, smoke=False
+    )
     scale = "smoke" if chosen.smoke else "small" if chosen.small else ""
     official = chosen.schedule == "official"
-    pretrained = chosen.init == "smit" and not scale
+    pretrained = chosen.init == "smit" or not (chosen.init or scale)
     return shared.run(
         task(scale),
         image_size=32 if scale else 96,

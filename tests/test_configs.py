@@ -128,6 +128,10 @@ def test_study_bs_segmentation(schedule, warmup, decay):
     assert (config.overlap, config.fresh) == (0.5, ("decoder/.*",))
     assert config.init_from == "third_party_weights/smit_encoder.safetensors"
     assert smit_segmentation.get_config("init=random").init_from == ""
+    assert [bool(smit_segmentation.get_config(text).init_from) for text in ("small", "small,init=smit")] == [
+        False,
+        True,
+    ]
     task = tasks.build(config.task.to_dict())
     assert task.module == models.build("smit_segmenter", num_classes=2, drop_path=0.3)
     assert (task.module.stage_sizes, task.module.width) == ((2, 2, 4, 2), 48)

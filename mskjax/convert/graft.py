@@ -47,6 +47,12 @@ def check(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> tu
         if why and not _matches(fresh, path)
     ]
     if lines:
+        unlike = sorted(line for line in lines if line.startswith("~"))
+        if 2 * len(unlike) > len(wanted.keys() & given.keys()):
+            raise ValueError(
+                f"{len(lines)} leaves cannot be grafted, as the source is a network of another size; choose one of "
+                f"this size, or give this network the other's options:\n{unlike[0]}"
+            )
         advice = "name what is to stay as initialised in fresh, as in fresh=('classifier/.*',)"
         raise ValueError("\n".join([f"{len(lines)} leaves cannot be grafted; {advice}:", *sorted(lines)]))
     return wanted, given

@@ -24,7 +24,7 @@ from mskjax.data.dataset import SPLITS, Slices, check_cases, counts, write_datas
 from mskjax.data.manifest import check_digest, is_of_volumes, read_manifest, write_manifest
 from mskjax.data.orientation import axial_to_ras
 from mskjax.data.volume_grid import VolumeGrid, lay, resample
-from mskjax.files import atomic_path
+from mskjax.files import atomic_path, sha256
 
 __all__ = ["Volumes", "body_box", "is_of_volumes", "on_grid", "read_volumes", "write_volumes"]
 BODY_ABOVE_HU = -175  # the lower end of study B's window: what lies below it is 0 to the network
@@ -67,6 +67,14 @@ class Volumes:
     def image(self, row: int) -> Int16[np.ndarray, "i j k"]:
         """HU, mapped from the disk and not to be written to; `ValueError` or `OSError` where the file is not whole."""
         return self._open("volumes", row, np.dtype(np.int16), self.shape(row))
+
+    def verified_image(self, row: int) -> Int16[np.ndarray, "i j k"]:
+        """The same, read once before: `ValueError` where a byte is not as it was written."""
+        image, of = self.image(row), self.table.iloc[row]
+        file = self.folder / "volumes" / f"{of['file']}.npy"
+        if sha256(file) != of["volume_sha256"]:
+            raise ValueError(f"{file} was altered since it was written; run launch.prepare again with --verify")
+        return image
 
     def label(self, row: int) -> tuple[Int32[np.ndarray, "n"], UInt8[np.ndarray, "n i j"]]:
         """The planes k that carry labels, and their masks of 0 and 1, mapped from the disk; none for one without."""

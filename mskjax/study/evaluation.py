@@ -78,7 +78,7 @@ def _predict_volumes(predictor: VolumePredictor, volumes: Volumes, rows: Integer
     for n in progress(range(len(rows)), "case"):
         row = int(rows[n])
         k = int(volumes.cases["slice_index"].iat[row])
-        scan = volumes.image(row), volumes.grid(row), volumes.box(row)
+        scan = volumes.verified_image(row), volumes.grid(row), volumes.box(row)
         masks.append(thresholded(predictor.of_volume(*scan, range(k, k + 1))[0]))
     return masks
 

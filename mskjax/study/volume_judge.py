@@ -54,7 +54,7 @@ class VolumeJudge:
     def mask(self, predictor: VolumePredictor, row: int) -> Bool[np.ndarray, "h w"]:
         """The mask of the scored slice of a scan, on the slice's own grid."""
         place = int(self.dataset.cases["slice_index"].iat[row])
-        scan = self.volumes.image(row), self.volumes.grid(row), self.volumes.box(row)
+        scan = self.volumes.verified_image(row), self.volumes.grid(row), self.volumes.box(row)
         probability = predictor.of_volume(*scan, range(place, place + 1))[0]
         score_files.require_numbers(probability)
         return probability > THRESHOLD

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 
 from mskjax import tasks
 from mskjax.data.dataset import read_dataset
-from mskjax.files import require_folder
-from mskjax.training import optim, sharding, signals, supply
+from mskjax.data.manifest import read_manifest
+from mskjax.files import read_json, require_folder
+from mskjax.training import optim, provenance, sharding, signals, supply
 from mskjax.training.curves import plot_curves
 from mskjax.training.examples import Examples
 from mskjax.training.folder import RunFolder, is_done
@@ -36,6 +37,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     """
     config, workdir = _resolved(plain(config)), Path(workdir)
     if is_done(workdir, config):
+        _check_known(workdir, config)
         logging.info("%s is done", workdir)
         return
     check(config)
@@ -96,6 +98,12 @@ def _resolved(config: dict[str, Any]) -> dict[str, Any]:
     return _balanced(config)
 
 
+def _check_known(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Raises `ValueError` or `OSError` for a dataset that is not that of a finished run, whose own may be gone."""
+    if Path(config["dataset"]).is_dir() or config["dataset"] != read_json(workdir / "config.json")["dataset"]:
+        provenance.check_dataset(workdir, read_manifest(Path(config["dataset"]))["sha256"])
+
+
 def _balanced(config: dict[str, Any]) -> dict[str, Any]:
     """The config with the class weights that "balanced" means, by which the run is known from now on."""
     if not tasks.is_balanced(config["task"]):
@@ -119,6 +127,8 @@ def check(config: Mapping[str, Any]) -> None:
     for name in ("weight_decay", "warmup_epochs", "keep_epochs"):
         if not config.get(name, 0) >= 0:
             raise ValueError(f"config.{name} is {config[name]}; it must be 0 or more")
+    if not 0 <= config.get("overlap", 0) < 1:
+        raise ValueError(f"config.overlap is {config['overlap']}; it must be at least 0 and below 1")
 
 
 def plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import optax
+from absl import logging
 from jax.sharding import SingleDeviceSharding
 
 from mskjax import convert, tasks
@@ -44,6 +45,8 @@ def starting_state(
             return others.restore(_abstract(_state(params, model_state, task, optimizer, key)))
     if config["init_from"]:
         file = weight_file(config["init_from"])
+        if Path(config["init_from"]).is_dir() and not (Path(config["init_from"]) / "DONE").is_file():
+            logging.warning("%s has not finished; its weights of so far are taken", config["init_from"])
         source, metadata = convert.load_variables(file)
         check_origin(file, metadata, config["task"])
         network = {"params": params, **{name: model_state[name] for name in COLLECTIONS if name in model_state}}

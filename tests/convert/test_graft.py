@@ -95,6 +95,13 @@ def test_a_leaf_that_does_not_fit_is_never_left_fresh():
     assert len(lines) == 10
 
 
+def test_of_a_network_of_another_size_one_leaf_is_told():
+    target, source = filled("fcn_resnet101", 1, num_classes=1), filled("resnet101", 2, width=8)
+    with pytest.raises(ValueError, match=r"cannot be grafted, as the source is a network of another size;") as e:
+        graft(target, source, fresh=HEADS[:1])
+    assert len(str(e.value).splitlines()) == 2
+
+
 def test_patterns_match_whole_paths_without_the_collection():
     target, source = filled("fcn_resnet101", 1, aux_head=True), filled("fcn_resnet101", 2, aux_head=True)
     fresh = {name for name, value in values(graft(target, source, ("classifier/bn/.*",))).items() if value == 1}

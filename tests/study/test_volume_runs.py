@@ -167,6 +167,17 @@ def test_scored_slices_are_judged_where_a_plane_falls_on_them(tmp_path, plane_mm
     assert forward.windows == 2 * 2 * 3 * (2 if plane_mm == 0.5 else 1)
 
 
+def test_a_scan_that_was_altered_is_not_judged(tmp_path):
+    run = begin(tmp_path / "run", write_scans(tmp_path / "scans", OWN))
+    path = tmp_path / "scans/volumes/f2.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(
+        ValueError, match=r"f2\.npy was altered since it was written; run launch\.prepare again"
+    ):
+        evaluate(run, predictor=toy())
+    assert not (run / "evaluation").exists()
+
+
 def test_volumes_of_another_spacing_and_slices_are_refused(tmp_path):
     run = begin(tmp_path / "run", write_scans(tmp_path / "scans", (1.0, 2.0, 3.0)))
     with pytest.raises(ValueError, match=r"voxels of \(1.0, 2.0, 3.0\) mm and the run has learned with \(1.5, 1.5, 2"):

@@ -96,6 +96,12 @@ def test_a_task_knows_how_long_its_training_is(pretrained, bare):
         pretrain(bare, pretrained, epochs=4)
 
 
+def test_a_finished_run_is_not_called_that_of_another_dataset(pretrained, dataset):
+    config = small(smit_pretraining, dataset, epochs=3, patience=3, keep_epochs=1, crops_per_scan=1)
+    with pytest.raises(ValueError, match="is of another dataset; give that one or use another workdir"):
+        train(config, pretrained)
+
+
 def test_pretraining_that_was_stopped_ends_the_same(pretrained, bare, tmp_path, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(Interrupted, match=f"saved at step {STOPPED};"):
         patched.setattr(signals, "caught", stopping(STOPPED))
@@ -171,6 +177,7 @@ def test_fine_tuning_begins_with_the_pretrained_encoder(pretrained, dataset, tmp
         (smit_pretraining, {"dataset": ""}, "no dataset is given; name a folder made by launch.prepare"),
         (smit_pretraining, {"batch_size": 0}, "config.batch_size is 0; it must be above 0"),
         (smit_pretraining, {"crops_per_scan": 0}, "config.crops_per_scan is 0; it must be above 0"),
+        (smit_segmentation, {"overlap": 1.0}, "config.overlap is 1.0; it must be at least 0 and below 1"),
         (smit_segmentation, {"keep_epochs": -1}, "config.keep_epochs is -1; it must be 0 or more"),
         (smit_segmentation, {"image_size": 48}, "does not fit SMIT; make each side a multiple of 32"),
     ],
