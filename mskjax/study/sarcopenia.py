@@ -120,6 +120,7 @@ def checked(config: Config) -> dict[str, Any]:
     study = {"stratify": "label", **plain(config)}  # as studies of before there was a choice did
     settings.check_whole(study, LEAST)
     settings.check_rules(study, RULES)
+    shuffles.check_fractions(study)
     settings.check_words(study, WORDS)
     settings.check_positive("task", study["task"], ("resize",))
     settings.check_names(study, "networks", "network", tuple(study["models"]), "config.models has")

@@ -23,6 +23,7 @@ from mskjax.models.smit import STRIDE
 from mskjax.study import cohort, settings, shuffles, starts
 from mskjax.study.settings import Config, plain
 from mskjax.training.job import DECAY, STOP_ON
+from mskjax.training.supply import check_spacing
 
 LEAST = {
     **dict.fromkeys(("seed", "devices", "warmup_epochs", "keep_epochs"), 0),
@@ -126,6 +127,7 @@ def checked(config: Config) -> dict[str, Any]:
     study = plain(config)
     settings.check_whole(study, LEAST)
     settings.check_rules(study, RULES)
+    shuffles.check_fractions(study)
     settings.check_words(study, WORDS)
     settings.check_words(study, {"cutoffs": tuple(dict.fromkeys(row.key for row in cutoffs.read()))})
     settings.check_names(study, "inits", "initialisation", tuple(study["starts"]), "config.starts has")
@@ -142,12 +144,7 @@ def check(study: Mapping[str, Any], dataset: Dataset) -> None:
             f"{path} holds single slices, and this study trains on whole scans; prepare it again with launch.prepare "
             f"--spacing_mm={','.join(f'{mm:g}' for mm in study['spacing_mm'])}"
         )
-    if list(dataset.manifest["spacing_mm"]) != list(study["spacing_mm"]):
-        raise ValueError(
-            f"{path} was prepared at {dataset.manifest['spacing_mm']} mm and config.spacing_mm is "
-            f'{study["spacing_mm"]}; set --config.spacing_mm="{tuple(dataset.manifest["spacing_mm"])}", or prepare it '
-            "again"
-        )
+    check_spacing(study, dataset.manifest["spacing_mm"])
     shuffles.check_labels(path, dataset.cases)
     require_masks(dataset.select(np.flatnonzero(dataset.cases["sarcopenia"].notna())), "this study")
     cohort.check_twins(path, dataset)

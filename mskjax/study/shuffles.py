@@ -17,6 +17,7 @@ PARTS = ("train", "validation", "test")
 CLASSES = {0: "not sarcopenic", 1: "sarcopenic"}
 Fractions = Sequence[float]  # of the patients of a class, those that validate and those that test
 SEXES = ("M", "F", "")  # "" is not known
+SERVES = 0.3  # a fraction to validate and to test that gives each part someone of any class of `len(PARTS)` patients
 _SHUFFLE = 6  # leads the entropy, as of the other random numbers of a study, so that no two purposes share a stream
 
 
@@ -78,17 +79,25 @@ def check_labels(path: str, cases: pd.DataFrame) -> None:
         )
 
 
+def check_fractions(study: Mapping[str, Any]) -> None:
+    """Raises `ValueError` where the fractions of a study's config leave no part of a class to train."""
+    for called, own in zip(CLASSES.values(), _fractions(study), strict=True):
+        if sum(own) >= 1:
+            names = " and ".join(f"config.{name}" for name in _fields(study))
+            raise ValueError(
+                f"{names} take {own[0]:g} and {own[1]:g} of the {called} patients, of whom none are left to train; "
+                f"give fractions whose sum is below 1, such as {_flags(study)}"
+            )
+
+
 def every(labelled: Labelled, study: Mapping[str, Any]) -> list[dict[str, list[str]]]:
     """The patients of each part of every shuffle of a study's config, as `shuffle` draws them.
 
-    The config has validation_fraction and test_fraction for all, or validation_fractions and test_fractions with one
-    for each of `CLASSES`.
+    Raises `ValueError` where a part would be without a patient of a class.
     """
-    by_sex = study["stratify"] == "label_and_sex"
-    if "validation_fractions" in study:
-        fractions = list(zip(study["validation_fractions"], study["test_fractions"], strict=True))
-    else:
-        fractions = [(study["validation_fraction"], study["test_fraction"])] * len(CLASSES)
+    by_sex, fractions = study["stratify"] == "label_and_sex", _fractions(study)
+    for (label, called), own in zip(CLASSES.items(), fractions, strict=True):
+        _check_sizes(len(labelled.of_class(label)), called, own, study)
     return [shuffle(labelled, fractions, number, study["seed"], by_sex) for number in range(study["shuffles"])]
 
 
@@ -108,19 +117,12 @@ def shuffle(
     """The patients of each of `PARTS` in shuffle `number`; `fractions` has an entry for each of `CLASSES`.
 
     `by_sex` shares out the patients of each class to the parts by their sex too, unknown being one of its own, as
-    `apportion` does; how many of a class a part has stays the same. Raises `ValueError` where a part would be without a
-    patient of a class.
+    `apportion` does; how many of a class a part has stays the same.
     """
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for (label, called), own_fractions in zip(CLASSES.items(), fractions, strict=True):
+    for label, own_fractions in zip(CLASSES, fractions, strict=True):
         patients = labelled.of_class(label)
         shares = sizes(len(patients), own_fractions)
-        if min(shares) < 1:
-            told = ", ".join(f"{share} {part}" for share, part in zip(shares, PARTS, strict=True))
-            raise ValueError(
-                f"{counted(len(patients), f'{called} patient')} make {told}, and each part needs at least one; "
-                "label more patients, or change the fractions of the config that validate and test"
-            )
         order = np.random.default_rng((_SHUFFLE, number, label, seed)).permutation(len(patients))
         strata: dict[str, list[str]] = {sex: [] for sex in SEXES}
         for place in order:
@@ -135,3 +137,40 @@ def shuffle(
 def cases_of(labelled: Labelled, parts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """A shuffle's train_cases, validation_cases and test_cases: their ids, patient after patient."""
     return {f"{part}_cases": tuple(case for who in parts[part] for case in labelled.cases[who]) for part in PARTS}
+
+
+def _fractions(study: Mapping[str, Any]) -> list[Fractions]:
+    """The fractions of a study's config that validate and that test, for each of `CLASSES`.
+
+    The config has validation_fraction and test_fraction for all, or validation_fractions and test_fractions with one
+    for each class.
+    """
+    told = [study[name] for name in _fields(study)]
+    each = told if _has_each(study) else [[value] * len(CLASSES) for value in told]
+    return list(zip(*each, strict=True))
+
+
+def _check_sizes(count: int, called: str, fractions: Fractions, study: Mapping[str, Any]) -> None:
+    shares = sizes(count, fractions)
+    if min(shares) >= 1:
+        return
+    told = ", ".join(f"{share} {part}" for share, part in zip(shares, PARTS, strict=True))
+    remedy = f"label more patients, or set the fractions that validate and test, such as {_flags(study)}"
+    if count < len(PARTS):
+        remedy = f"label at least {len(PARTS)} patients of each class"
+    raise ValueError(f"{counted(count, f'{called} patient')} make {told}, and each part needs at least one; {remedy}")
+
+
+def _has_each(study: Mapping[str, Any]) -> bool:
+    return "validation_fractions" in study
+
+
+def _fields(study: Mapping[str, Any]) -> list[str]:
+    """The fields of a study's config that tell who validates and who tests."""
+    return [f"{part}_fraction{'s' * _has_each(study)}" for part in PARTS[1:]]
+
+
+def _flags(study: Mapping[str, Any]) -> str:
+    """Flags that set both fields to what serves."""
+    value = f'"{(SERVES,) * len(CLASSES)}"' if _has_each(study) else f"{SERVES}"
+    return " ".join(f"--config.{name}={value}" for name in _fields(study))

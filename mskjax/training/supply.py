@@ -104,15 +104,21 @@ def of_volumes(config: Mapping[str, Any]) -> OfVolumes:
     Raises `ValueError` where it holds none, or their spacing is not the config's.
     """
     volumes = read_volumes(config["dataset"])
-    if list(volumes.spacing_mm) != [float(mm) for mm in config["spacing_mm"]]:
-        own, asked = (" x ".join(f"{mm:g}" for mm in spacing) for spacing in (volumes.spacing_mm, config["spacing_mm"]))
-        raise ValueError(
-            f"{config['dataset']} was prepared at {own} mm and config.spacing_mm is {asked}; prepare it at that "
-            f'spacing by launch.prepare, or set --config.spacing_mm="{volumes.spacing_mm}"'
-        )
+    check_spacing(config, volumes.spacing_mm)
     reads = stream.views if tasks.is_unlabelled(config["task"]) else stream.outlined
     read = reads(volumes, config["image_size"])
     return OfVolumes(volumes, config["task"], read, config["crops_per_scan"], config["batch_size"])
+
+
+def check_spacing(config: Mapping[str, Any], spacing_mm: Sequence[float]) -> None:
+    """Raises `ValueError` where the dataset of a run's or a study's config has another spacing than the config asks."""
+    own, asked = tuple(map(float, spacing_mm)), tuple(map(float, config["spacing_mm"]))
+    if own != asked:
+        told, wanted = (" x ".join(f"{mm:g}" for mm in spacing) for spacing in (own, asked))
+        raise ValueError(
+            f"{config['dataset']} was prepared at {told} mm and config.spacing_mm is {wanted}; prepare it at that "
+            f'spacing by launch.prepare, or set --config.spacing_mm="{own}"'
+        )
 
 
 def of_run(config: Mapping[str, Any], mesh: Mesh) -> Supply:

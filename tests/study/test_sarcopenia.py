@@ -125,6 +125,7 @@ def test_study_b_starts_from_radimagenet():
     [
         ({"shuffles": 0}, "config.shuffles is 0; it must be a whole number from 1 on"),
         ({"test_fraction": 1.0}, "config.test_fraction is 1.0; it must be above 0 and below 1"),
+        ({"validation_fraction": 0.6, "test_fraction": 0.6}, "none are left to train; give fractions whose sum is bel"),
         ({"networks": ("densenet121", "densenet121")}, "must name at least one network, and each once"),
         ({"networks": ("vgg16",)}, "network 'vgg16' is unknown; config.models has inception_v3"),
         (

@@ -115,7 +115,11 @@ def test_weights_that_are_missing_and_what_adds_them():
         ({"inits": ("imagenet",)}, "initialisation 'imagenet' is unknown; config.starts has smit, random"),
         ({"cutoffs": "baumgartner"}, "config.cutoffs is 'baumgartner'; it must be freeman or derstine2018 or"),
         ({"weight_decay": -1.0}, "config.weight_decay is -1.0; it must be 0 or more"),
-        ({"validation_fractions": (0.5, 0.5), "test_fractions": (0.5, 0.5)}, "and each part needs at least one"),
+        ({"validation_fractions": (0.5, 0.5), "test_fractions": (0.5, 0.5)}, "none are left to train; give fractions"),
+        (
+            {"validation_fractions": (0.3, 0.01)},
+            r'0 validation.*set .*--config.validation_fractions="\(0.3, 0.3\)" --c',
+        ),
     ],
 )
 def test_configs_that_cannot_be(changes, message):
@@ -129,7 +133,9 @@ def test_datasets_that_do_not_serve(tmp_path):
     with pytest.raises(ValueError, match=r"DATA holds single slices.*prepare --spacing_mm=1.5,1.5,2$"):
         check(told, whole)
     volumes = dataclasses.replace(whole, manifest={**whole.manifest, "spacing_mm": [1.5, 1.5, 2.0]})
-    with pytest.raises(ValueError, match=r'prepared at .* mm and config.*--config.spacing_mm="\(1.5, 1.5, 2.0\)"'):
+    with pytest.raises(
+        ValueError, match=r'prepared at 1.5 x 1.5 x 2 mm and config.spacing_mm is 2 x 2 x 2; .*="\(1.5,'
+    ):
         check({**told, "spacing_mm": [2.0, 2.0, 2.0]}, volumes)
     bare = dataclasses.replace(volumes, cases=whole.cases.assign(sarcopenia=pd.array([pd.NA] * 5, "Int64")))
     with pytest.raises(

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mskjax.study.shuffles import PARTS, every, gather, shuffle, sizes
+from mskjax.study.shuffles import PARTS, SERVES, check_fractions, every, gather, shuffle, sizes
 
 BOTH = (12 / 79, 13 / 79)
 STUDY_B = (BOTH, BOTH)
@@ -93,6 +93,66 @@ def test_labels_that_cannot_be(rows, message):
         gather(table(*rows))
 
 
-def test_too_few_of_a_class():
-    with pytest.raises(ValueError, match="2 sarcopenic patients make 2 train, 0 validation, 0 test, and each part"):
-        shuffle(gather(cohort(61, 2)), STUDY_B, 0, 0)
+ONE = {"validation_fraction": 12 / 79, "test_fraction": 13 / 79}
+EACH = {"validation_fractions": [10 / 61, 6 / 18], "test_fractions": [13 / 61, 3 / 18]}
+DRAWN = {"stratify": "label", "seed": 0, "shuffles": 1}
+
+
+@pytest.mark.parametrize(
+    ("patients", "fractions", "told"),
+    [
+        (
+            (3, 18),
+            EACH,
+            "3 not sarcopenic patients make 2 train, 0 validation, 1 test, and each part needs at least one; label "
+            "more patients, or set the fractions that validate and test, such as "
+            '--config.validation_fractions="(0.3, 0.3)" --config.test_fractions="(0.3, 0.3)"',
+        ),
+        (
+            (61, 3),
+            ONE,
+            "3 sarcopenic patients make 3 train, 0 validation, 0 test, and each part needs at least one; label more "
+            "patients, or set the fractions that validate and test, such as "
+            "--config.validation_fraction=0.3 --config.test_fraction=0.3",
+        ),
+        (
+            (61, 2),
+            ONE,
+            "2 sarcopenic patients make 2 train, 0 validation, 0 test, and each part needs at least one; label at "
+            "least 3 patients of each class",
+        ),
+    ],
+)
+def test_too_few_of_a_class_and_the_flags_that_help(patients, fractions, told):
+    with pytest.raises(ValueError) as refused:
+        every(gather(cohort(*patients)), {**fractions, **DRAWN})
+    assert str(refused.value) == told
+
+
+def test_the_fractions_that_are_proposed_serve_from_three_patients_on():
+    assert all(min(sizes(count, (SERVES, SERVES))) >= 1 for count in range(3, 500))
+
+
+@pytest.mark.parametrize(
+    ("fractions", "told"),
+    [
+        (
+            {"validation_fractions": (0.3, 0.9), "test_fractions": (0.3, 0.8)},
+            "config.validation_fractions and config.test_fractions take 0.9 and 0.8 of the sarcopenic patients, of "
+            "whom none are left to train; give fractions whose sum is below 1, such as "
+            '--config.validation_fractions="(0.3, 0.3)" --config.test_fractions="(0.3, 0.3)"',
+        ),
+        (
+            {"validation_fraction": 0.5, "test_fraction": 0.5},
+            "config.validation_fraction and config.test_fraction take 0.5 and 0.5 of the not sarcopenic patients, of "
+            "whom none are left to train; give fractions whose sum is below 1, such as "
+            "--config.validation_fraction=0.3 --config.test_fraction=0.3",
+        ),
+    ],
+)
+def test_fractions_that_leave_nobody_to_train(fractions, told):
+    with pytest.raises(ValueError) as refused:
+        check_fractions(fractions)
+    assert str(refused.value) == told
+    check_fractions(ONE)
+    check_fractions(EACH)
