@@ -55,8 +55,10 @@ class Options:
         if self.level is None:
             return chosen[0] if len(chosen) == 1 else None
         if self.level not in chosen:
+            remedy = "; name one of these with --level" + ", or measure it with --slice" * (self.slices is not None)
             raise ValueError(
                 f"level {self.level} is not among the slices {chosen.start} to {chosen.stop - 1} that are measured"
+                f"{remedy}"
             )
         return self.level
 

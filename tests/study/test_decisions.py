@@ -112,9 +112,9 @@ def test_what_is_lacking_is_said_in_the_table(nifti, mask, tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"level": 6}, "level 6 is not among the slices 0 to 5 that are measured"),
+        ({"level": 6}, "level 6 is not among the slices 0 to 5 that are measured; name one of these with --level$"),
         ({"level": -1}, "level -1 is not among the slices"),
-        ({"level": 2, "slices": "3:5"}, "level 2 is not among the slices 3 to 4 that are measured"),
+        ({"level": 2, "slices": "3:5"}, "slices 3 to 4 that .* of these with --level, or measure it with --slice$"),
         ({"sex": "X"}, "sex is 'X'; give M or F"),
         ({"weight_kg": 70.0}, "a weight of 70 kg gives a BMI only with a height"),
         ({"weight_kg": 70_000.0, "height_m": 1.7}, "70000 kg is not a person's"),
