@@ -19,6 +19,7 @@ from mskjax.study.plates import GREY, Plate
 from mskjax.study.sarcopenia_figures import COLOURS, MARKERS
 
 SEXES = {"M": "men", "F": "women", "": "sex not known"}
+MARGIN = 0.03  # of the range of areas, beside the outermost, so that their marks are whole
 
 
 def dice_figure(cases: pd.DataFrame, shuffles: pd.DataFrame) -> Plate:
@@ -62,8 +63,9 @@ def areas_figure(tests: pd.DataFrame, init: str, rules: Sequence[Cutoff]) -> Pla
         axes = figure.subplots()
         areas = own[["reference_sma_cm2", "sma_cm2"]].to_numpy(float)
         low, high = np.floor(areas.min() / 10) * 10, np.ceil(areas.max() / 10) * 10
-        ends = [*lines.values(), low - 5, high + 5]
-        low, high = min(ends), max(ends)
+        ends = [*lines.values(), low, high]
+        margin = MARGIN * (max(ends) - min(ends)) + 5
+        low, high = min(ends) - margin, max(ends) + margin
         axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":")
         for place, (sex, name) in enumerate(SEXES.items()):
             if sex in lines:
@@ -75,7 +77,7 @@ def areas_figure(tests: pd.DataFrame, init: str, rules: Sequence[Cutoff]) -> Pla
                 axes.plot(*of_sex.T, _marker(place), label=f"{name}, {len(of_sex)}", **style)
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set(xlabel="SMA of the reference (cm²)", ylabel="SMA of the prediction (cm²)")
-        axes.legend(loc="upper left", frameon=True, framealpha=1.0, edgecolor="none")
+        figure.legend(loc="outside upper center", ncols=len(SEXES))
 
     drawn = (
         "Dashed are the cut-offs that decide, in the colour of their sex: upper left and lower right of where the two "

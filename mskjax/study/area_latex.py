@@ -43,7 +43,10 @@ _COUNTS = ("undefined", "empty", "tests")
 
 
 def table_4(table: pd.DataFrame, rules: Sequence[Cutoff]) -> str:
-    """Table 4: the tests of the shown shuffle, with what the deciding cut-offs say and how far from them areas are."""
+    """Table 4: the tests of the shown shuffle, with what the deciding cut-offs say and how far from them areas are.
+
+    Sex and label are more than the paper prints.
+    """
     blocks = {
         f"{latex.escape(called(init))}, shuffle {rows['shuffle'].iloc[0]}": [_case(row) for row in _records(rows)]
         for init, rows in by_init(table)
@@ -51,11 +54,18 @@ def table_4(table: pd.DataFrame, rules: Sequence[Cutoff]) -> str:
     words = latex.escape(f"{cutoff_words(rules)} ({rules[0].key})").replace("cm2", "cm$^2$").replace("/m2", "/m$^2$")
     caption = (
         "Predicted against reference muscle area in the tests of the shuffle of the best validation Dice. Sarcopenic: "
-        f"{words}; margin: of the predicted mask to the cut-off. "
-        f"{NONE}: not decided or not defined."
+        f"{words}; label: sarcopenic as given; margin: of the predicted mask to the cut-off. "
+        f"{NONE}: not known, not decided or not defined."
     )
-    header = ["Case", r"Reference SMA (cm$^2$)", "Sarcopenia", "Dice", r"SMA (cm$^2$)", "Sarcopenia", r"Error (\%)"]
-    return latex.environment([*header, "Margin"], blocks, caption, "tab:cases")
+    header = ["Case", "Sex", "Label", _lines("Reference", r"SMA (cm$^2$)"), _lines("Sarcopenic", "by reference")]
+    header += [
+        "Dice",
+        _lines("Predicted", r"SMA (cm$^2$)"),
+        _lines("Sarcopenic", "by prediction"),
+        r"Error (\%)",
+        "Margin",
+    ]
+    return latex.environment(header, blocks, caption, "tab:cases")
 
 
 def _statistic(rows: pd.DataFrame, title: str, name: str, numbers: Sequence[str]) -> list[str]:
@@ -71,6 +81,8 @@ def _statistic(rows: pd.DataFrame, title: str, name: str, numbers: Sequence[str]
 def _case(row: Mapping[str, Any]) -> list[str]:
     return [
         latex.escape(str(row["case_id"])),
+        latex.escape(row["sex"]) or NONE,
+        _decision(row["sarcopenia"]),
         _number(row["reference_sma_cm2"], 2),
         _decision(row["reference_below"]),
         _number(row["dice"], 2),
@@ -79,6 +91,11 @@ def _case(row: Mapping[str, Any]) -> list[str]:
         _number(row["error_percent"], 2),
         _number(row["margin"], 1, lambda text: text if text.startswith("-") else f"+{text}"),
     ]
+
+
+def _lines(first: str, second: str) -> str:
+    """The title of a column on two lines, as wide as the longer."""
+    return rf"\shortstack{{{first}\\{second}}}"
 
 
 def _decision(below: Any) -> str:

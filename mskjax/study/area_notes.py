@@ -1,11 +1,13 @@
 """The sentences of the report of muscle masks in whole scans: the answer, what must be known first, what words mean."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mskjax.data.splits import counted
+from mskjax.measure.cutoffs import Cutoff
 from mskjax.study.area_decisions import LABEL, REFERENCE, SHOWN
 from mskjax.study.area_findings import AreaFindings, called, cutoff_words, typeset
 from mskjax.study.area_scores import PERCENT, by_init, of_part
@@ -13,8 +15,8 @@ from mskjax.study.report import MINUS, number
 from mskjax.study.summary import statistics_of
 
 HOW_TO_READ = {
-    "Dice": "Overlap of the predicted mask and the reference on the slice that was drawn: twice the common pixels over "
-    "the sum of both; 1 is identical, 0 is apart. Two empty masks score 1, one empty mask 0. The mask is the "
+    "Dice": "Overlap of the predicted mask and the reference on one slice that was drawn: twice the common pixels "
+    "over the sum of both; 1 is identical, 0 is apart. Two empty masks score 1, one empty mask 0. The mask is the "
     "prediction before bone is cut out.",
     "SMA, SMI and SMD": "Area of the mask in cm², area over height squared in cm²/m², and mean HU in it. Bone (above "
     "175 HU, and what lies within 2 mm of it in the slice) is cut out of predictions first, not out of references.",
@@ -46,7 +48,26 @@ def answer(findings: AreaFindings) -> list[str]:
         f"{number(row[f'{PERCENT}_mean'], 1, signed=True)} %."
     )
     others = [f"{called(init)} {spread(findings.over_all(init), 'dice', 2)}" for init in findings.inits if init != best]
-    return [first, *([f"Mean Dice of the others: {', '.join(others)}."] if others else []), _decided(findings)]
+    last = judged(findings.rules, findings.counts(best))
+    return [first, *([f"Mean Dice of the others: {', '.join(others)}."] if others else []), last]
+
+
+def judged(rules: Sequence[Cutoff], counts: Mapping[str, Any]) -> str:
+    """How often the prediction decides as the reference does, by `rules`; `counts` is a row of cutoffs.csv."""
+    tp, tn, positive, negative = (int(counts[name]) for name in ("tp", "tn", "positive", "negative"))
+    by = f"the cut-offs of {rules[0].key} ({typeset(cutoff_words(rules))})"
+    if not positive and not negative:
+        return f"What the prediction decides cannot be judged: {by} decide about no test by its reference."
+    if not positive:
+        none = f"none of {counted(negative, 'test')} is sarcopenic by the reference"
+        return f"By {by} {none}, and the prediction calls {tn} of them not sarcopenic."
+    if not negative:
+        every = f"every one of {counted(positive, 'test')} is sarcopenic by the reference"
+        return f"By {by} {every}, and the prediction calls {tp} of them so."
+    return (
+        f"By {by} the prediction calls sarcopenic {tp} of {positive} tests that are so by the reference, and not so "
+        f"{tn} of {negative} others."
+    )
 
 
 def spread(row: dict[str, Any], name: str, decimals: int, is_signed: bool = False) -> str:
@@ -69,16 +90,6 @@ def notes(findings: AreaFindings) -> list[tuple[str, str]]:
     sentences = [*findings.further_notes, *_empty(findings), *_undefined(findings), *_undecided(findings)]
     sentences += [*_labels(findings), *_repeated(findings)]
     return [*told, *((sentence, "") for sentence in sentences)]
-
-
-def _decided(findings: AreaFindings) -> str:
-    counts = findings.counts(findings.best)
-    rules = typeset(cutoff_words(findings.rules))
-    return (
-        f"By the cut-offs of {findings.rules[0].key} ({rules}) the prediction calls sarcopenic {counts['tp']} of "
-        f"{counts['positive']} tests that are so by the reference, and not so {counts['tn']} of {counts['negative']} "
-        "others."
-    )
 
 
 def _shuffles(rows: pd.DataFrame) -> str:

@@ -78,9 +78,9 @@ def _table_4(findings: AreaFindings) -> list[str]:
         f"Sarcopenic by {findings.rules[0].key}, which decides (config.cutoffs): {rules}. Pointing at a dash shows why "
         "there is no decision; underlined is a decision that is not that of the reference mask."
     )
-    header = ["Case", "Sex", "Label", "Reference SMA (cm²)", "Sarcopenic", "Dice", "SMA (cm²)", "Sarcopenic"]
+    header = ["Case", "Sex", "Label", "Reference SMA (cm²)", "Sarcopenic by reference", "Dice", "SMA (cm²)"]
     margin = f"({typeset(findings.rules[0].units)})"
-    header += ["Error (%)", f"Margin {margin}", f"Margin of the reference {margin}"]
+    header += ["Sarcopenic by prediction", "Error (%)", f"Margin {margin}", f"Margin of the reference {margin}"]
     parts = [page.heading("Table 4: the cases of the shown shuffle"), page.paragraph(key, "soft")]
     for init, rows in by_init(findings.table_4):
         parts.append(page.heading(f"{called(init)}, shuffle {rows['shuffle'].iloc[0]}", 3))

@@ -40,11 +40,19 @@ def test_areas_are_drawn_by_sex_with_the_cut_offs_that_decide(canvases):
     assert dashed == {144, 92}
     points = {line.get_label(): line.get_xydata().tolist() for line in axes.lines if line.get_linestyle() == "None"}
     assert points == {"men, 2": [[100, 90], [150, 160]], "women, 1": [[80, 95]], "sex not known, 1": [[70, 0]]}
-    assert axes.get_xlim() == axes.get_ylim() and axes.get_xlim()[0] < 0 and axes.get_xlim()[1] > 160
+    assert axes.get_xlim() == axes.get_ylim() and axes.get_xlim()[0] <= -5 and axes.get_xlim()[1] >= 165
+    assert axes.get_legend() is None, "which would cover lines and points"
+    assert [text.get_text() for text in canvases["figure_areas"].legends[0].get_texts()] == list(points)
     assert "4 predictions of 4 cases" in plate.caption and "decide otherwise" in plate.caption
     of_index = [rule for rule in read() if rule.key == "prado2008"]
     assert "Dashed" not in area_figures.areas_figure(drawn_of(), "smit", of_index).caption
     assert not [line for line in canvases["figure_areas"].axes[0].lines if line.get_linestyle() == "--"]
+
+
+def test_cut_offs_beyond_all_areas_are_not_on_the_rim(canvases):
+    area_figures.areas_figure(drawn_of().iloc[:1], "smit", FREEMAN)
+    low, high = canvases["figure_areas"].axes[0].get_xlim()
+    assert low <= 85 and high >= 149
 
 
 def test_examples_are_from_the_worst_to_the_best():

@@ -124,9 +124,12 @@ def test_tables_as_the_paper_prints_them():
     assert any("Of 4 predictions 0 are empty, with Dice 0; 0 have no area difference" in line for line in lines)
     rules = [rule for rule in read() if rule.key == "freeman"]
     lines = area_latex.table_4(made(cases), rules).splitlines()
-    assert r"b & $100.00$ & No & $0.70$ & $93.00$ & No & $7.00$ & $+1.0$ \\" in lines
-    assert r"a & $100.00$ & Yes & $0.50$ & $150.00$ & No & $50.00$ & $+6.0$ \\" in lines
+    assert r"b & F & No & $100.00$ & No & $0.70$ & $93.00$ & No & $7.00$ & $+1.0$ \\" in lines
+    assert r"a & M & Yes & $100.00$ & Yes & $0.50$ & $150.00$ & No & $50.00$ & $+6.0$ \\" in lines
+    titles = lines[lines.index(r"\toprule") + 1].removesuffix(r" \\").split(" & ")
+    assert len(titles) == len(set(titles)) == 10
+    assert {r"\shortstack{Sarcopenic\\by reference}", r"\shortstack{Sarcopenic\\by prediction}"} < {*titles}
     assert any("SMA $<$ 144 cm$^2$ in men, $<$ 92 cm$^2$ in women (freeman)" in line for line in lines)
     nothing = cases["sma_cm2"].where(cases["case_id"] != "a", 0.0)
     blank = area_latex.table_4(made(with_differences(cases.assign(sex="", sma_cm2=nothing))), rules)
-    assert r"a & $100.00$ & -- & $0.50$ & $0.00$ & -- & $100.00$ & -- \\" in blank
+    assert r"a & -- & Yes & $100.00$ & -- & $0.50$ & $0.00$ & -- & $100.00$ & -- \\" in blank

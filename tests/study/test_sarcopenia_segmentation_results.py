@@ -14,6 +14,8 @@ from segmentation_cells import dice, is_low, known, percent
 from small_study import contents
 
 from mskjax.data.dataset import read_dataset, write_dataset
+from mskjax.measure import cutoffs
+from mskjax.study import area_notes
 from mskjax.study import sarcopenia_segmentation_results as results
 from mskjax.study.plates import Plate
 from mskjax.study.sarcopenia_segmentation import plan
@@ -119,6 +121,21 @@ def test_the_agreement_in_area_is_bland_and_altmans(evaluated, tested):
     assert found.loc[("smd_hu", "random"), "non_finite"] == 9
 
 
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ((2, 3, 1, 4), "the prediction calls sarcopenic 2 of 3 tests that are so by the reference, and not so 1 of 4"),
+        ((0, 0, 3, 6), "none of 6 tests is sarcopenic by the reference, and the prediction calls 3 of them not sarcop"),
+        ((4, 5, 0, 0), "every one of 5 tests is sarcopenic by the reference, and the prediction calls 4 of them so."),
+        ((0, 0, 0, 0), "decide about no test by its reference"),
+    ],
+)
+def test_what_is_said_where_all_tests_are_alike(counts, told):
+    rules = [rule for rule in cutoffs.read() if rule.key == "freeman"]
+    said = area_notes.judged(rules, dict(zip(("tp", "positive", "tn", "negative"), counts, strict=True)))
+    assert told in said and "0 of 0" not in said and "freeman (SMA < 144 cm² in men" in said
+
+
 def test_the_answer_and_the_report(evaluated):
     told = answer(evaluated)
     assert "From SMIT, pretrained, which validation prefers, the predicted muscle has a mean Dice of 0.9" in told
@@ -145,7 +162,7 @@ def test_the_answer_and_the_report(evaluated):
         "Agreement in area",
         "Agreement. SMIT",
         "Figure 2",
-        "Networks see the scan around",
+        "Networks see the scan around the slice, and learn from the masks of all slices of it that were drawn",
         "How to read",
         "Where it",
     ]
@@ -156,6 +173,7 @@ def test_the_answer_and_the_report(evaluated):
     assert "Shuffles are drawn from the same patients" in text and "not chosen wholly apart from the tests" in text
     assert "not complete" not in text and "phantoms" not in text and "sex is not known" not in text
     page = (evaluated / "report.html").read_text(encoding="utf-8")
+    assert "Sarcopenic by reference" in text and "Sarcopenic by prediction" in text
     assert 'src="http' not in page and 'title="the BMI is not known: 18"' in page
 
 
@@ -200,7 +218,7 @@ def test_patients_of_unknown_sex_are_counted_and_phantoms_told_of(study, tmp_pat
     output = evaluate_study(workdir, tmp_path / "results")
     text = words(output)
     assert "freeman decides about 0 of 9 tests and not about the others (the sex is not known: 9)" in text
-    assert "calls sarcopenic 0 of 0 tests" in text and "The cases are phantoms, drawn by a program" in text
+    assert "decide about no test by its reference" in text and "The cases are phantoms, drawn by a program" in text
     found = pd.read_csv(output / "cutoffs.csv").query("set == 'freeman'")
     assert (found["undecided"] == 9).all() and found["sensitivity"].isna().all()
     assert pd.read_csv(output / "table_3.csv")["dice_mean"].notna().all()
