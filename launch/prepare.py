@@ -15,9 +15,9 @@ case_id, patient_id, slice (as --slices), label (several as 1|2), series, mask_p
 outlined and image is none), level_mask, level_label, sex, age_years, height_m, weight_kg, sarcopenia (1 or 0), split.
 A CSV of labels has case (the case_id, or the image's name without ending), sarcopenia, and any of sex to split, and
 patient_id: give it to bitmaps of one patient, as they name nobody. With a label, one slice needs no mask. Of whole
-scans (--spacing_mm) every drawn slice trains, others are unknown; one is scored, that of --slices or the middle one.
-Cases that fail are listed with why (exit status 1). Run it again: what is done is skipped; a dataset from other files
-is not replaced. cases.csv repeats your paths; ids are yours or keyed hashes, whose key (case_key) is not to be shared.
+scans (--spacing_mm) planes train that lie on a drawn slice or between two neighbours; --slices or the middle is scored.
+Cases that fail are listed with why (exit status 1). Run it again: what is done is skipped; another dataset is not
+replaced. cases.csv repeats your paths; ids are yours or keyed hashes, whose key (case_key) is not to be shared.
 """
 
 from typing import Any

@@ -19,11 +19,11 @@ from absl import logging
 from mskjax.data import splits, volume_cases
 from mskjax.data.cases import Case
 from mskjax.data.dataset import SPLITS, Slices, stack, write_dataset
-from mskjax.data.manifest import is_of_volumes
+from mskjax.data.manifest import is_of_volumes, read_manifest
 from mskjax.data.pairs import Pair
 from mskjax.data.volume_cases import VolumeCase, VolumeOptions
 from mskjax.data.volume_folder import write_volumes
-from mskjax.files import read_json, remove, sha256
+from mskjax.files import remove, sha256
 
 # The names that `prepare` gives to files, and the hidden ones that they have while they are being written.
 _OWN = r"\.?([0-9a-f]{16})\.(npy|npz|json)(\..*)?$"
@@ -90,7 +90,7 @@ def forget(output: Path, prints: set[str]) -> None:
         for path in (output / folder).glob("*"):
             if (own := re.match(_OWN, path.name)) and (own[1] not in prints or path.name.startswith(".")):
                 remove(path)
-    belongs = read_json(output / "dataset.json")["sha256"]
+    belongs = read_manifest(output)["sha256"]
     for name in ("slices.npz", "volumes.csv"):
         if name not in belongs:
             remove(output / name)
@@ -119,7 +119,7 @@ def _is_current(output: Path, made_by: dict[str, Any]) -> bool:
     """Whether the folder already holds, unharmed, the dataset that `made_by` would make."""
     if not (output / "dataset.json").is_file():
         return False
-    manifest = read_json(output / "dataset.json")
+    manifest = read_manifest(output)
     if manifest.get("made_by") != made_by:
         return False
     current = all(

@@ -16,12 +16,16 @@ def write_manifest(path: Path, manifest: dict[str, Any], files: Iterable[str]) -
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """What dataset.json says; `OSError` where there is none, `ValueError` where it is of another format."""
-    if not (path / "dataset.json").is_file():
+    """What dataset.json says; `OSError` where there is none, `ValueError` where it is broken or of another format."""
+    file, remedy = path / "dataset.json", "delete that file and run launch.prepare again"
+    if not file.is_file():
         raise FileNotFoundError(f"{path} holds no finished dataset (no dataset.json); make one with launch.prepare")
-    manifest = read_json(path / "dataset.json")
+    try:
+        manifest = read_json(file)
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON ({error.__cause__}); {remedy}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path / 'dataset.json'} is not of dataset format {FORMAT}; run launch.prepare again")
+        raise ValueError(f"{file} is not of dataset format {FORMAT}; {remedy}")
     return manifest
 
 

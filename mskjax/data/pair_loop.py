@@ -27,24 +27,29 @@ _SILENT_S = 300.0  # for so long at most, where there is no progress bar
 
 @dataclass(frozen=True)
 class Finished(Generic[T]):
-    """What became of a pair, its fingerprint, and whether it was kept from an earlier run."""
+    """What became of a pair, its fingerprint, whether it was kept from an earlier run, or made anew as that was harmed.
+
+    `remarks` are warnings for the user.
+    """
 
     case: T
     fingerprint: str
     was_kept: bool
+    remarks: tuple[str, ...] = ()
+    was_harmed: bool = False
 
 
 def finish_all(
     pairs: Sequence[Pair], finish: Callable[[Pair], Finished[T]], workers: int = 1
-) -> tuple[dict[int, T], dict[int, str], dict[str, str]]:
-    """Cases and fingerprints by place in `pairs`, and what failed with why; a progress bar on a terminal.
+) -> tuple[dict[int, Finished[T]], dict[str, str]]:
+    """What is finished, by place in `pairs`, and what failed with why; a progress bar on a terminal.
 
     Elsewhere there is a line for each tenth of the pairs and every five minutes, unless all so far were kept from an
     earlier run. With more than one of `workers`, each pair is finished in one of so many processes, and a process that
-    dies fails its pair alone. Raises `OSError` where the disk is full, as all others would fail too.
+    dies fails its pair alone. Remarks are logged here, as those processes' own logs are nobody's. Raises `OSError`
+    where the disk is full, as all others would fail too.
     """
-    good: dict[int, T] = {}
-    prints: dict[int, str] = {}
+    good: dict[int, Finished[T]] = {}
     failed: dict[str, str] = {}
     kept, total, said_s = 0, len(pairs), time.monotonic()
     bar = tqdm(pairs, desc="prepare", unit="case", disable=None)
@@ -52,8 +57,10 @@ def finish_all(
     with closing(results), _told_when_full(good, total):
         for i, (pair, result) in enumerate(zip(bar, results, strict=True)):
             if isinstance(result, Finished):
-                good[i], prints[i] = result.case, result.fingerprint
+                good[i] = result
                 kept += result.was_kept
+                for remark in result.remarks:
+                    logging.warning("%s", remark)
             else:
                 failed[_name(pair)] = _without_name(result, pair)
             due = 10 * (i + 1) // total > 10 * i // total or time.monotonic() - said_s > _SILENT_S
@@ -61,7 +68,7 @@ def finish_all(
                 said = f"prepared {len(good)} of {splits.counted(total, 'case')}"
                 logging.info(said + f", {i + 1 - len(good)} failed" * (i + 1 > len(good)))
                 said_s = time.monotonic()
-    return good, prints, failed
+    return good, failed
 
 
 @contextmanager

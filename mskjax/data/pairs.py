@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mskjax.data.headers import is_dicom
+from mskjax.data.headers import is_dicom, read_header
 from mskjax.data.volumes import NIFTI, NRRD, is_volume
 
 BITMAPS = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -81,15 +81,17 @@ def match(
     label: tuple[str, ...] | None = None,
     level_mask: str | None = None,
     level_label: str | None = None,
+    whole: bool = False,
 ) -> tuple[list[Pair], dict[str, str]]:
     """Pairs of the files of two folders, globs or names, in the order of the images, and the files left over, with why.
 
-    A folder of DICOM files is one image where there is a single mask, and one image a file otherwise. Where `masks` is
-    None, no image has one. Raises `ValueError` where names are ambiguous or nothing fits, `OSError` where there is no
-    such file.
+    A folder of DICOM files is one image where there is a single mask, or none and `whole` scans are asked for and the
+    files are of one series; otherwise it is one image a file. Where `masks` is None, no image has
+    one. Raises `ValueError` where names are ambiguous or nothing fits, `OSError` where there is no such file.
     """
     found_masks = [] if masks is None else _expand(masks)
-    found_images = _as_series(images) if len(found_masks) == 1 else _expand(images)
+    as_series = len(found_masks) == 1 or (whole and masks is None and _is_one_series(images))
+    found_images = _as_series(images) if as_series else _expand(images)
     partner, left = dict.fromkeys(found_images), {}
     if masks is not None:
         partner, left = _partners(found_images, found_masks, "mask")
@@ -133,6 +135,18 @@ def _as_series(pattern: str) -> list[Path]:
     members = [p for p in _expand(pattern) if p.is_file()]
     others = [p for p in members if _is_no_dicom(p)]
     return [path] if members and not others else _expand(pattern)
+
+
+def _is_one_series(pattern: str) -> bool:
+    """Whether this is a folder of several DICOM files and nothing else, the first and last of which are of one series.
+
+    Reading the folder proves it of the others.
+    """
+    members = _expand(pattern) if Path(pattern).is_dir() else []
+    if len(members) < 2 or not all(p.is_file() and not _is_no_dicom(p) for p in members):
+        return False
+    first, last = (str(read_header(members[i]).get("SeriesInstanceUID") or "") for i in (0, -1))
+    return first == last != ""
 
 
 def _partners(images: list[Path], others: list[Path], what: str) -> tuple[dict[Path, Path], dict[str, str]]:

@@ -37,6 +37,10 @@ class Shares:
     def __post_init__(self) -> None:
         splits.check_fractions(self.validation_fraction, self.test_fraction)
 
+    def refuse_few(self, most: int) -> None:
+        """Raises `ValueError` where at least one and at most `most` patients without a given split are too few."""
+        splits.refuse_few(most, self.validation_fraction, self.test_fraction)
+
 
 _DEFAULT_SHARES = Shares()
 
@@ -54,10 +58,10 @@ def collect(
 ) -> tuple[list[Pair], dict[str, str]]:
     """Pairs from `images` and `masks`, or from the CSV `table`, and the files without partner, logged, with why.
 
-    The CSV `labels` says more of either. Images need no masks where there are `labels`, or they may be `unmasked`.
-    Where a level's label is given, its slice is meant unless `slices` says otherwise. Raises `ValueError` where both or
-    neither are given; see `mskjax.data.pairs.match`, `mskjax.data.case_table.read_table` and
-    `mskjax.data.case_labels.join`.
+    The CSV `labels` says more of either. Images need no masks where there are `labels`, or they may be `unmasked`, as
+    whole scans may; the folder of one DICOM series is one of these. Where a level's label is given, its slice is meant
+    unless `slices` says otherwise. Raises `ValueError` where both or neither are given; see `mskjax.data.pairs.match`,
+    `mskjax.data.case_table.read_table` and `mskjax.data.case_labels.join`.
     """
     slices = slices or "all"
     if level_label is not None and slices == "all":
@@ -65,7 +69,7 @@ def collect(
     if table is not None and images is None and masks is None and level_mask is None:
         pairs, left = read_table(table, slices, label, level_label), {}
     elif table is None and images is not None and (masks is not None or labels is not None or unmasked):
-        pairs, left = match(images, masks, slices, label, level_mask, level_label)
+        pairs, left = match(images, masks, slices, label, level_mask, level_label, whole=unmasked)
     else:
         bare = " (and no masks with --spacing_mm, to pretrain on)"
         raise ValueError(f"give --images and --masks{bare}, or --images and --labels, or --cases alone, or --phantom")
@@ -87,20 +91,23 @@ def prepare(
     With `volumes` it is one of whole scans (see `mskjax.data.volume_folder`), else of slices. A case id is the user's,
     or else a hash; that of a slice is followed by `_s012` (its number, 0-based from the feet) where several slices of
     the case are taken, or it is a hash. Nothing is written where no pair can be read. `source` is the user's arguments
-    that name the files: a dataset in `output` is only replaced by one from the same source. `workers` is the number of
-    processes. Slices and their masks are held in memory until they are written, volumes only while they are made.
+    that name the files: a dataset in `output` is only replaced by one from the same source, of the same kind and
+    spacing. `workers` is the number of processes. Slices and their masks are held in memory until they are written,
+    volumes only while they are made.
 
-    Raises `ValueError` where `output` holds a dataset from another source, the splits cannot be made, a slice or a scan
+    Raises `ValueError` where `output` holds another dataset than that, the splits cannot be made, a slice or a scan
     is in two of them under two patient ids, two cases would have one id, one patient has two labels or sexes, bitmaps
     and CT are mixed, volumes are to be made of bitmaps, or the folder's key is damaged; `OSError` where the disk is
     full.
     """
     output = Path(output)
     require_folder(output)
-    sources.refuse_other(output, source)
+    sources.refuse_other(output, source, volumes and volumes.spacing_mm)
     values = values_of(pairs)
     if volumes is not None and values != "hu":
         raise ValueError(f"volumes are made of CT, and {pairs[0].image} is a bitmap; leave --spacing_mm out")
+    if not any(pair.about.get("split") for pair in pairs):
+        shares.refuse_few(len({pair.patient_id or i for i, pair in enumerate(pairs)}))
     new = [path for path in (output / pseudonyms.KEY_NAME, output) if not path.exists()]
     key = pseudonyms.case_key(output)
     good, prints, failed = _finish(pairs, key, output, volumes, workers)
@@ -111,11 +118,11 @@ def prepare(
         table = assembly.table(pairs, good, split)
         case_labels.refuse_contradictions(table)
         assembly.refuse_twins(good, table)
-        made_by = assembly.made_by(vars(shares), volumes, list(prints.values())) | sources.described(source, key)
+        made_by = assembly.made_by(vars(shares), volumes, prints) | sources.described(source, key)
         told = {} if volumes is None else {"spacing_mm": list(volumes.spacing_mm)}
         manifest = {"values": values, **told, "made_by": made_by | {"failed": len(failed)}}
         assembly.write(output, good, table, manifest)
-        assembly.forget(output, set(prints.values()))
+        assembly.forget(output, set(prints))
         splits.warn(table, split, all(pair.about.get("split") for pair in pairs), str(output))
     else:
         logging.error("%s is left as it was: no case could be prepared", output)
@@ -140,7 +147,8 @@ def prepare_phantoms(
     """
     require_folder(output)
     source = {"phantom": str(count), "phantom_size": str(size), "seed": str(seed)}
-    sources.refuse_other(Path(output), source)
+    sources.refuse_other(Path(output), source, volumes and volumes.spacing_mm)
+    shares.refuse_few(count)
     folder = Path(output) / "phantoms"
     if volumes is not None:
         drawn = phantom_volumes.write_volumes(folder, count, size, seed)
@@ -154,11 +162,18 @@ def prepare_phantoms(
 
 def _finish(
     pairs: Sequence[Pair], key: bytes, output: Path, volumes: VolumeOptions | None, workers: int
-) -> tuple[assembly.Cases, dict[int, str], dict[str, str]]:
+) -> tuple[assembly.Cases, list[str], dict[str, str]]:
+    """Cases by place in `pairs`, the fingerprints of all that are finished, and what failed with why."""
     if volumes is None:
-        finish = partial(cases.finish, key=key, folder=output / "prepared")
-        return finish_all(pairs, finish, workers)
-    return finish_all(pairs, partial(volume_cases.finish, key=key, folder=output, options=volumes), workers)
+        slices, failed = finish_all(pairs, partial(cases.finish, key=key, folder=output / "prepared"), workers)
+        return {i: one.case for i, one in slices.items()}, [one.fingerprint for one in slices.values()], failed
+    finish = partial(volume_cases.finish, key=key, folder=output, options=volumes)
+    finished, failed = finish_all(pairs, finish, workers)
+    if volumes.verify:
+        harmed = sum(one.was_harmed for one in finished.values())
+        verified = harmed + sum(one.was_kept for one in finished.values())
+        logging.info("verified %s: %d altered and made anew", splits.counted(verified, "volume"), harmed)
+    return {i: one.case for i, one in finished.items()}, [one.fingerprint for one in finished.values()], failed
 
 
 def _splits(pairs: Sequence[Pair], good: assembly.Cases, shares: Shares) -> list[str]:

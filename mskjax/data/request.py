@@ -37,7 +37,7 @@ class Request:
         if self.spacing_mm is None:
             for name in ("foreground", "verify"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"--{name} is for volumes; give their --spacing_mm, or leave it out")
+                    raise ValueError(f"--[no]{name} is for volumes; give their --spacing_mm, or leave it out")
             return None
         try:
             i, j, k = map(float, self.spacing_mm)

@@ -27,9 +27,11 @@ def choose(pair: Pair, image: sitk.Image, mask: UInt8[np.ndarray, "d h w"]) -> l
         return [int(np.argmax(pixels))]
     k = _asked(pair, image, len(mask))
     if k not in carrying:
+        several = f"{len(carrying)} slices from {carrying[0]} to {carrying[-1]}"
         raise ValueError(
-            f"the mask {pair.mask} is empty on slice {k} of {len(pixels)}; it marks {len(carrying)} slices "
-            f"from {carrying[0]} to {carrying[-1]} (0-based from the feet)"
+            f"the mask {pair.mask} is empty on slice {k}; of {len(pixels)} slices, 0-based from the feet, it marks "
+            f"{several if len(carrying) > 1 else f'slice {carrying[0]} alone'}; choose a slice that it marks, "
+            f"or outline the muscle on slice {k}"
         )
     return [k]
 

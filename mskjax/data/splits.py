@@ -127,15 +127,9 @@ def _draw(
 ) -> dict[str, str]:
     if not patients:
         return {}
-    counts = [max(round(f * len(patients)), 1) if f else 0 for f in (test_fraction, validation_fraction)]
+    counts = _counts(len(patients), validation_fraction, test_fraction)
     if sum(counts) >= len(patients):
-        who = counted(len(patients), "patient") + (" without a given split" if others_given else "")
-        remedy = (
-            "give every case a split" if others_given else "give more patients, smaller fractions, or a split column"
-        )
-        raise ValueError(
-            f"{who} cannot be {counts[0]} to test, {counts[1]} to validate and at least 1 to train; {remedy}"
-        )
+        raise _too_few(counted(len(patients), "patient") + " without a given split" * others_given, counts)
     order = np.random.default_rng(seed).permutation(len(patients))
     left = {stratum: [patients[i] for i in order if strata[i] == stratum] for stratum in sorted(set(strata))}
     drawn = dict.fromkeys(patients, "train")
@@ -145,6 +139,25 @@ def _draw(
             drawn |= dict.fromkeys(left[stratum][:share], name)
             left[stratum] = left[stratum][share:]
     return drawn
+
+
+def _counts(patients: int, validation_fraction: float, test_fraction: float) -> tuple[int, int]:
+    """How many of so many patients test, and how many validate."""
+    test, validation = (max(round(f * patients), 1) if f else 0 for f in (test_fraction, validation_fraction))
+    return test, validation
+
+
+def _too_few(who: str, counts: tuple[int, int]) -> ValueError:
+    return ValueError(
+        f"{who} cannot be {counts[0]} to test, {counts[1]} to validate and at least 1 to train; give every case a "
+        "split, or more patients, or set --validation_fraction or --test_fraction (or both) to 0"
+    )
+
+
+def refuse_few(most: int, validation_fraction: float, test_fraction: float) -> None:
+    """Raises `ValueError` where patients without a given split, one to `most` of them, are too few to be split."""
+    if most and all(sum(_counts(n, validation_fraction, test_fraction)) >= n for n in range(1, most + 1)):
+        raise _too_few(counted(most, "patient"), _counts(most, validation_fraction, test_fraction))
 
 
 def check_fractions(validation_fraction: float, test_fraction: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, Shaped, UInt8
+from jaxtyping import Float, Float32, Float64, Int32, Int64, Shaped, UInt8
 from scipy.sparse import csr_array
 
 UNKNOWN = 255  # where a mask says nothing
@@ -100,6 +100,22 @@ def resample_labels(
     nearest = [_nearest(positions, length) for positions, length in zip(grid.positions, grid.shape, strict=True)]
     nearest[0] = nearest[0][labelled]
     return labelled.astype(np.int32), (mask[np.ix_(*nearest)] > 0).astype(np.uint8)
+
+
+def unlabelled_slices(
+    mask: Shaped[np.ndarray, "d h w"], grid: VolumeGrid, planes: Int32[np.ndarray, "n"]
+) -> Int64[np.ndarray, "m"]:
+    """The drawn slices of a mask that none of the labelled `planes` tells of, ascending.
+
+    A plane tells of the slice that it lies on or of the two that it lies between, and of all that were drawn from there
+    on without a gap: of these, planes further apart than slices only take every so many.
+    """
+    _check(mask, grid.shape)
+    drawn = np.asarray(mask.any(axis=(1, 2)))
+    gaps = np.cumsum(~drawn)  # alike for drawn slices without a gap between them
+    told = gaps[np.floor(grid.positions[0][planes] + MARGIN).astype(np.int64)]
+    slices = np.flatnonzero(drawn)
+    return slices[~np.isin(gaps[slices], told)]
 
 
 def restore(

@@ -38,7 +38,14 @@ def test_which_slices_are_taken(cohort):
 
 
 def test_slices_without_mask_or_level_are_refused(cohort):
-    with pytest.raises(ValueError, match=r"empty on slice 3 of 4; it marks 2 slices from 1 to 2"):
+    with pytest.raises(
+        ValueError, match=r"empty on slice 3; of 4 .* it marks 2 slices from 1 to 2; choose a slice that"
+    ):
+        cases.read(pair(cohort, slices="3"), b"key")
+    write_image(cohort / "muscle/case0.nii.gz", mask_on(2))
+    with pytest.raises(
+        ValueError, match=r"it marks slice 2 alone; choose a slice that it marks, or outline the muscle"
+    ):
         cases.read(pair(cohort, slices="3"), b"key")
     with pytest.raises(ValueError, match=r"slice 4 is out of range: .*case0\.nii\.gz has 4, .* to 3; correct"):
         cases.read(pair(cohort, slices="4"), b"key")

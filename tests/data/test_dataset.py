@@ -113,10 +113,10 @@ def test_a_missing_file_is_named(folder, name):
 
 def test_a_damaged_manifest_is_refused(folder):
     (folder / "dataset.json").write_text('{"format": 1, "coun')
-    with pytest.raises(ValueError, match=r"dataset\.json is no JSON"):
+    with pytest.raises(ValueError, match=r"dataset\.json is no JSON \(.*\); delete that file and run launch"):
         read_dataset(folder)
     (folder / "dataset.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="format 1"):
+    with pytest.raises(ValueError, match="format 1; delete that file"):
         read_dataset(folder)
 
 

@@ -58,6 +58,28 @@ def test_a_folder_of_dicom_is_one_image(tmp_path):
     assert (pairs, left) == ([one], {})
 
 
+def test_a_folder_of_one_series_is_one_whole_scan(tmp_path):
+    slices = write_series(tmp_path / "ct", body_hu(3))
+    pairs, _ = match(str(tmp_path / "ct"), None, whole=True)
+    assert [one.image for one in pairs] == [tmp_path / "ct"]
+    assert [one.image for one in match(str(tmp_path / "ct"), None)[0]] == slices
+    (tmp_path / "ct/deeper").mkdir()
+    assert len(match(str(tmp_path / "ct"), None, whole=True)[0]) == 4, "it may hold other patients"
+    (tmp_path / "ct/deeper").rmdir()
+    touch(tmp_path, "ct/zz.nii")
+    assert len(match(str(tmp_path / "ct"), None, whole=True)[0]) == 4
+
+
+def test_a_folder_of_several_series_is_as_many_scans_as_it_has_files(tmp_path):
+    """As enhanced multi-frame files are, one a patient."""
+    paths = [*write_series(tmp_path, body_hu(1), stem="a"), *write_series(tmp_path, body_hu(1), stem="b")]
+    assert [one.image for one in match(str(tmp_path), None, whole=True)[0]] == paths
+    for path in paths:
+        path.unlink()
+    nameless = write_series(tmp_path, body_hu(2), SeriesInstanceUID=None)
+    assert [one.image for one in match(str(tmp_path), None, whole=True)[0]] == nameless
+
+
 def test_a_folder_lists_what_can_be_read_and_nothing_else(tmp_path):
     slices = write_series(tmp_path / "i", body_hu(3), suffix="", transfer_syntax="1.2.840.10008.1.2.1")
     for path in slices[:2]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from absl import flags
-from dicom_files import body_hu
+from dicom_files import body_hu, write_series
 from pair_files import mask_on, write_image
 from picture_files import cohort_of_bitmaps
 
@@ -109,7 +109,7 @@ def test_the_launcher_makes_volumes(cohort, launch_prepare, caplog):
     write_image(cohort / "ct/flat.nii.gz", body_hu(1))
     said = {"images": cohort / "ct", "output": cohort / "out", "validation_fraction": 0, "test_fraction": 0}
     assert launch_prepare(**said, spacing_mm="1,1.5,2.5", foreground="false") == 1
-    assert "flat.nii.gz: is one slice, and no volume" in caplog.text
+    assert "flat.nii.gz: is one slice, and no volume; of a DICOM series" in caplog.text
     volumes = read_volumes(cohort / "out")
     assert len(volumes) == 3 and volumes.spacing_mm == (1.0, 1.5, 2.5)
     assert volumes.shape(0) == (10, 12, 7), "air and all"
@@ -119,3 +119,20 @@ def test_the_launcher_makes_volumes(cohort, launch_prepare, caplog):
         launch_prepare(**said, **masks, spacing_mm="1,1.5,2.5")
     assert launch_prepare(**said | masks | {"output": cohort / "masked"}, spacing_mm="1,1.5,2.5") == 0
     assert read_volumes(cohort / "masked").cases["slice_index"].tolist() == [2, 2, 2]
+    with pytest.raises(ValueError, match=r"tells of volumes .*=1,1.5,2.5\), and slices .* would replace them"):
+        launch_prepare(**said | masks | {"output": cohort / "masked"})
+
+
+def test_the_launcher_makes_a_volume_of_a_series(tmp_path, launch_prepare):
+    write_series(tmp_path / "ct", body_hu(4))
+    said = {"images": tmp_path / "ct", "output": tmp_path / "out", "spacing_mm": "1,1,5"}
+    assert launch_prepare(**said, validation_fraction=0, test_fraction=0) == 0
+    assert read_volumes(tmp_path / "out").table["slices"].tolist() == [4]
+
+
+def test_the_launcher_refuses_too_few_patients_before_any_work(cohort, launch_prepare):
+    one = {"images": cohort / "ct/case0.nii.gz", "masks": cohort / "muscle/case0.nii.gz"}
+    for said, who in ((one, "1 patient"), ({"phantom": 2}, "2 patients")):
+        with pytest.raises(ValueError, match=f"^{who} cannot be 1 to test.* --validation_fraction or --test_fraction"):
+            launch_prepare(**said, output=cohort / "out")
+        assert not (cohort / "out").exists()

@@ -57,7 +57,7 @@ def test_apportioning_by_largest_remainders():
 def test_few_patients_still_test_and_validate():
     assert sorted(splits.assign(["a", "b", "c"], [""] * 3, 0.1, 0.1, 0)) == ["test", "train", "validation"]
     with pytest.raises(
-        ValueError, match=r"^2 patients cannot be 1 to test, 1 to validate and at least 1 to train; give more"
+        ValueError, match=r"^2 patients cannot be 1 to test, 1 to validate and at least 1 to train; give every case a"
     ):
         splits.assign(["a", "b"], [""] * 2, 0.1, 0.1, 0)
     with pytest.raises(ValueError, match="leave some patients to train"):
@@ -65,9 +65,19 @@ def test_few_patients_still_test_and_validate():
 
 
 def test_one_patient_besides_those_given_cannot_be_split():
-    sentence = r"^1 patient without a given split cannot be 1 to test, 1 to validate and .*; give every case a split$"
+    sentence = r"^1 patient without a given split cannot be 1 to test, 1 to .*--validation_fraction or --test_fraction"
     with pytest.raises(ValueError, match=sentence):
         splits.assign(["a", "b"], ["train", ""], 0.2, 0.2, 0)
+
+
+def test_too_few_are_refused_however_many_of_them_are_one():
+    with pytest.raises(ValueError, match=r"^2 patients cannot be 1 to test, 1 to validate and at least 1 to train"):
+        splits.refuse_few(2, 0.2, 0.2)
+    splits.refuse_few(2, 0.0, 0.2)
+    splits.refuse_few(0, 0.2, 0.2)
+    with pytest.raises(ValueError, match=r"^4 patients cannot be 2 to test, 2 to validate and at least 1"):
+        splits.assign(list("abcd"), [""] * 4, 0.4, 0.4, 0)
+    splits.refuse_few(4, 0.4, 0.4)  # as 3 could be 1 each
 
 
 def cases_table(*rows: tuple[str, str, str]) -> pd.DataFrame:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from mskjax.data.volume_grid import lay, planes, resample, resample_labels, restore
+from mskjax.data.volume_grid import lay, planes, resample, resample_labels, restore, unlabelled_slices
 
 SHAPE = (9, 5, 7)
 
@@ -80,6 +80,22 @@ def test_nothing_is_known_next_to_a_slice_that_was_left_out():
     grid = lay(SHAPE, (5.0, 1.0, 1.0), (2.5, 1.0, 1.0), 4)
     planes, _ = resample_labels(drawn_on(1, 2, 4), grid)
     np.testing.assert_allclose(grid.positions[0][planes], [1, 1.5, 2, 4])
+
+
+@pytest.mark.parametrize(
+    ("drawn", "plane_mm", "through", "expected"),
+    [
+        ((1, 2, 4), 2.5, 4, []),  # planes on all of them
+        ((1, 2, 4, 7), 2.0, 1, [4]),  # beside 4 planes lie on 3.8 and 4.2, but one lies on 7 = 1 + 15 * 0.4
+        ((2, 3, 4), 2.0, 3, []),  # on 2.2 to 3.8
+        ((0, 2, 3, 4, 5, 6), 15.0, 4, [0]),  # planes on 1, 4 and 7: that on 4 is of 2 to 6
+        ((0, 4, 5, 8), 15.0, 4, [0, 8]),
+    ],
+)
+def test_drawn_slices_that_no_plane_tells_of_are_found(drawn, plane_mm, through, expected):
+    grid = lay(SHAPE, (5.0, 1.0, 1.0), (plane_mm, 1.0, 1.0), through)
+    planes, _ = resample_labels(drawn_on(*drawn), grid)
+    np.testing.assert_array_equal(unlabelled_slices(drawn_on(*drawn), grid, planes), expected)
 
 
 def test_labels_are_those_of_the_nearest_voxel():

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pair_files import ALL_TRAIN, pair
+from dicom_files import body_hu
+from pair_files import ALL_TRAIN, mask_on, pair, write_image
 from volume_files import HALVED, assert_as_written, make, state
 
 from mskjax.data import npy_files, prepare, volume_cases
@@ -31,15 +32,34 @@ def test_what_is_done_is_skipped_and_what_was_harmed_is_made_again(cohort, volum
 
 
 @pytest.mark.parametrize("kind", ["volumes", "labels"])
-def test_a_byte_that_changed_is_found_when_it_is_looked_for(cohort, volume_dataset, kind):
+def test_a_byte_that_changed_is_found_when_it_is_looked_for(cohort, volume_dataset, kind, caplog):
     path = sorted((volume_dataset / kind).iterdir())[1]
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     make(cohort)
     assert path.read_bytes() != whole, "its size is right"
+    assert not caplog.messages
+    caplog.set_level("INFO")
     make(cohort, replace(HALVED, verify=True))
     assert path.read_bytes() == whole
     assert_as_written(volume_dataset)
+    assert f"{path} was altered since it was written; it is made anew" in caplog.messages
+    assert "verified 3 volumes: 1 altered and made anew" in caplog.messages
+    assert sum("made anew" in message for message in caplog.messages) == 2
+
+
+def test_all_that_was_harmed_is_told(cohort, volume_dataset, caplog):
+    first, last = (sorted(volume_dataset.glob("volumes/*"))[i] for i in (0, -1))
+    label, scored = volume_dataset / f"labels/{first.name}", volume_dataset / f"prepared/{first.stem}.npz"
+    harmed = [first, label, scored, last]
+    for path in harmed[:3]:
+        path.write_bytes(path.read_bytes()[:-10] + b"0123456789")
+    harmed[3].unlink()
+    make(cohort, replace(HALVED, verify=True))
+    assert {message.split(";")[0] for message in caplog.messages} == {
+        *(f"{path} was altered since it was written" for path in harmed[:3]),
+        f"{harmed[3]} is missing",
+    }
 
 
 def test_a_killed_command_goes_on_where_it_was(cohort, monkeypatch):
@@ -99,8 +119,18 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("options", [VolumeOptions((1.0, 1.5, 5.0)), VolumeOptions((1.0, 1.5, 2.5), False)])
-def test_another_spacing_or_box_makes_all_anew(cohort, volume_dataset, options):
+def test_drawn_slices_that_do_not_train_are_told(cohort, caplog):
+    """Planes lie every 0.4 slices from slice 1 on: on no other even one before 11, and between no two drawn ones."""
+    write_image(cohort / "ct/case0.nii.gz", body_hu(12, 12, 10))
+    write_image(cohort / "muscle/case0.nii.gz", mask_on(1, 2, 4, 6, 8, 10, depth=12))
+    assert make(cohort, VolumeOptions((1.0, 1.5, 2.0)), slices="1") == {}
+    (told,) = caplog.messages
+    assert told.startswith(f"of the mask {cohort}/muscle/case0.nii.gz, 4 drawn slices (4, 6, 8, ...; 0-based from the")
+    assert read_volumes(cohort / "out").label(0)[0].tolist() == [2, 3, 4], "on 1, 1.4 and 1.8"
+
+
+def test_another_box_makes_all_anew(cohort, volume_dataset):
+    options = VolumeOptions((1.0, 1.5, 2.5), False)
     former = {path.name for path in (volume_dataset / "volumes").iterdir()}
     assert make(cohort, options) == {}
     volumes = read_volumes(volume_dataset)
@@ -110,7 +140,32 @@ def test_another_spacing_or_box_makes_all_anew(cohort, volume_dataset, options):
     assert len(present) == 3 and not present & former, "the former ones are forgotten"
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"), [(VolumeOptions((1.0, 1.5, 5.0)), r"volumes \(.*=1,1.5,5\)"), (None, "slices")]
+)
+def test_another_kind_or_spacing_is_refused_before_any_work(cohort, volume_dataset, options, asked, monkeypatch):
+    before = state(volume_dataset)
+    monkeypatch.setattr(prepare, "finish_all", lambda *_: pytest.fail("worked"))
+    sentence = (
+        rf"json tells of volumes \(--spacing_mm=1,1.5,2.5\), and {asked}.* would replace them; name another --output"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        make(cohort, options)
+    with pytest.raises(ValueError, match=sentence):
+        prepare.prepare_phantoms(3, volume_dataset, 32, volumes=options)
+    assert state(volume_dataset) == before
+
+
+def test_volumes_do_not_replace_slices(cohort):
+    make(cohort, None)
+    with pytest.raises(
+        ValueError, match=r"tells of slices \(no --spacing_mm\), and volumes .*1,1.5,2.5\) would replace"
+    ):
+        make(cohort)
+
+
 def test_slices_in_the_place_of_volumes_leave_none_and_touch_no_files_of_the_users(cohort, volume_dataset):
+    (volume_dataset / "dataset.json").unlink()  # or they would be refused
     (volume_dataset / "labels/mine.nii.gz").write_bytes(b"mine")
     (volume_dataset / "volumes/case0.npy").write_bytes(b"mine")
     assert prepare.prepare([pair(cohort)], volume_dataset, ALL_TRAIN) == {}
