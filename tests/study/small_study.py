@@ -97,3 +97,11 @@ def of_cells(workdir: Path, *names: str) -> dict[str, bytes]:
 
 def held_out(dataset: Dataset):
     return dataset.slices.select(dataset.rows("test"))
+
+
+def _write(path: Path, array: np.ndarray, spacing_mm) -> Path:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((spacing_mm[1], spacing_mm[0], 5.0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+    return path
