@@ -120,13 +120,18 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path):
 
 
 def test_drawn_slices_that_do_not_train_are_told(cohort, caplog):
-    """Planes lie every 0.4 slices from slice 1 on: on no other even one before 11, and between no two drawn ones."""
-    write_image(cohort / "ct/case0.nii.gz", body_hu(12, 12, 10))
-    write_image(cohort / "muscle/case0.nii.gz", mask_on(1, 2, 4, 6, 8, 10, depth=12))
-    assert make(cohort, VolumeOptions((1.0, 1.5, 2.0)), slices="1") == {}
+    """Planes lie every 0.4 slices from slice 3 on, and so on no even one, and between 3 and 4 alone of drawn ones."""
+    image_hu = body_hu(13, 12, 10)
+    image_hu[:2] = -1000  # so that the box begins above the first plane
+    write_image(cohort / "ct/case0.nii.gz", image_hu)
+    write_image(cohort / "muscle/case0.nii.gz", mask_on(3, 4, 6, 8, 10, 12, depth=13))
+    assert (
+        prepare.prepare([pair(cohort, slices="3")], cohort / "out", ALL_TRAIN, None, VolumeOptions((1, 1.5, 2))) == {}
+    )
     (told,) = caplog.messages
-    assert told.startswith(f"of the mask {cohort}/muscle/case0.nii.gz, 4 drawn slices (4, 6, 8, ...; 0-based from the")
-    assert read_volumes(cohort / "out").label(0)[0].tolist() == [2, 3, 4], "on 1, 1.4 and 1.8"
+    assert told.startswith(f"of the mask {cohort}/muscle/case0.nii.gz, 4 drawn slices (6, 8, 10, ...; 0-based from the")
+    volumes = read_volumes(cohort / "out")
+    assert volumes.box(0)[0].start > 0 and len(volumes.label(0)[0]) == 3, "on 3, 3.4 and 3.8"
 
 
 def test_another_box_makes_all_anew(cohort, volume_dataset):
