@@ -120,18 +120,19 @@ def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path):
 
 
 def test_drawn_slices_that_do_not_train_are_told(cohort, caplog):
-    """Planes lie every 0.4 slices from slice 3 on, and so on no even one, and between 3 and 4 alone of drawn ones."""
-    image_hu = body_hu(13, 12, 10)
-    image_hu[:2] = -1000  # so that the box begins above the first plane
+    """Planes lie every 0.4 slices from slice 5 on, and so on no even one, and between 5 and 6 alone of drawn ones."""
+    image_hu = body_hu(15, 12, 10)
+    image_hu[:4] = -1000  # so that the box begins above the first plane
     write_image(cohort / "ct/case0.nii.gz", image_hu)
-    write_image(cohort / "muscle/case0.nii.gz", mask_on(3, 4, 6, 8, 10, 12, depth=13))
-    assert (
-        prepare.prepare([pair(cohort, slices="3")], cohort / "out", ALL_TRAIN, None, VolumeOptions((1, 1.5, 2))) == {}
-    )
+    write_image(cohort / "muscle/case0.nii.gz", mask_on(5, 6, 8, 10, 12, 14, depth=15))
+    options = VolumeOptions((1.0, 1.5, 2.0))
+    assert prepare.prepare([pair(cohort, slices="5")], cohort / "out", ALL_TRAIN, None, options) == {}
     (told,) = caplog.messages
-    assert told.startswith(f"of the mask {cohort}/muscle/case0.nii.gz, 4 drawn slices (6, 8, 10, ...; 0-based from the")
+    assert told.startswith(
+        f"of the mask {cohort}/muscle/case0.nii.gz, 4 drawn slices (8, 10, 12, ...; 0-based from the"
+    )
     volumes = read_volumes(cohort / "out")
-    assert volumes.box(0)[0].start > 0 and len(volumes.label(0)[0]) == 3, "on 3, 3.4 and 3.8"
+    assert volumes.box(0)[0].start > 0 and len(volumes.label(0)[0]) == 3, "on 5, 5.4 and 5.8"
 
 
 def test_another_box_makes_all_anew(cohort, volume_dataset):
