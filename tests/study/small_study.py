@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import SimpleITK as sitk
 
 from configs.data_efficiency import get_config
 from mskjax.data import prepare

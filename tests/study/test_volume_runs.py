@@ -171,9 +171,7 @@ def test_a_scan_that_was_altered_is_not_judged(tmp_path):
     run = begin(tmp_path / "run", write_scans(tmp_path / "scans", OWN))
     path = tmp_path / "scans/volumes/f2.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    with pytest.raises(
-        ValueError, match=r"f2\.npy was altered since it was written; run launch\.prepare again"
-    ):
+    with pytest.raises(ValueError, match=r"f2\.npy was altered since it was written; run launch\.prepare again"):
         evaluate(run, predictor=toy())
     assert not (run / "evaluation").exists()
 
