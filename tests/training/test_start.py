@@ -67,6 +67,25 @@ def test_weights_that_say_the_same_or_nothing_are_taken(tmp_path, metadata, capl
     assert "prepares images" not in caplog.text
 
 
+def test_weights_of_a_run_that_has_not_finished_are_taken_and_told(tmp_path, caplog):
+    """The folder of the run is named, not its file."""
+    task = classification.task("densenet121", "keras", "unfreezeall", smoke=True)
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    weights = tmp_path / "run" / "best" / "variables.safetensors"
+    written(tmp_path, task)
+    (tmp_path / "weights.safetensors").rename(weights)
+    config = {"seed": 0, "image_size": 32, "task": task, "resume": "", "fresh": ("fc/.*",)}
+    for finished in (False, True):
+        if finished:
+            (tmp_path / "run" / "DONE").touch()
+        caplog.clear()
+        with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+            asked = {**config, "init_from": str(tmp_path / "run")}
+            state = starting_state(asked, tasks.build(task), optim.adam(), checkpoints)
+        assert all((leaf == 1).all() for leaf in jax.tree.leaves(state.params["backbone"]))
+        assert ("has not finished; its weights of so far are taken" in caplog.text) is not finished
+
+
 @pytest.mark.parametrize("changes", [{}, {"preprocessing": "radimagenet_pytorch"}])
 def test_another_preprocessing_than_the_published_is_told_once(tmp_path, caplog, changes):
     caplog.set_level("INFO")
