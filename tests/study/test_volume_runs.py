@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from dicom_files import write_series
-from scans import PIXEL_CM2, SHAPE, SPACING, scan_hu
+from scans import PIXEL_CM2, SHAPE, SPACING, scan_hu, write_nifti
 
 from mskjax import convert, models
 from mskjax.data import npy_files
@@ -74,21 +74,21 @@ def test_a_given_mask_is_no_runs(nifti, mask, tmp_path):
     assert measure_scan(nifti, tmp_path / "out", mask=mask, predictor=toy()).caution is None
 
 
-@pytest.mark.parametrize("plane_mm", [0.5, 2.0, 3.5])
-def test_the_level_is_seen_as_in_evaluation_alone_or_in_the_whole_scan(nifti, tmp_path, plane_mm):
-    """A plane falls on it, so that a threshold of the volume is one of the slice."""
-    spacing_mm, forward = (*OWN[:2], plane_mm), Toy()
+@pytest.mark.parametrize("plane_mm", [0.5, 3.0, 8.0])
+def test_the_level_is_seen_as_in_evaluation_alone_or_in_the_whole_scan(tmp_path, plane_mm):
+    """A plane falls on it, so that a threshold of the volume is one of the slice, which is like none of the others."""
+    image, forward = write_nifti(tmp_path / "body.nii.gz", body_hu(1)), Toy()
 
     def measured(**options):
-        options = {"predictor": toy(spacing_mm, forward), "remove_bone": False, **options}
-        return measure_scan(nifti, tmp_path / "out", run="run", **options)
+        options = {"predictor": toy((*OWN[:2], plane_mm), forward), "remove_bone": False, **options}
+        return measure_scan(image, tmp_path / "out", run="run", **options)
 
     whole = measured(level=4)
     windows = forward.windows
     alone = measured(slices="4")
     assert forward.windows - windows <= windows
     np.testing.assert_array_equal(alone.mask, whole.mask * (np.arange(6) == 4)[:, None, None])
-    assert alone.rows[0]["sma_cm2"] == whole.rows[4]["sma_cm2"] == pytest.approx(area_cm2(scan_hu())[4])
+    assert alone.rows[0]["sma_cm2"] == whole.rows[4]["sma_cm2"] == pytest.approx(area_cm2(body_hu(1))[4])
 
 
 def test_scans_that_are_no_straight_stack_are_refused(tmp_path):
