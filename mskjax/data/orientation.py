@@ -45,19 +45,6 @@ def from_axial(array: Shaped[np.ndarray, "d h w"], like: sitk.Image) -> sitk.Ima
     return image
 
 
-def axial_to_ras(values: Shaped[np.ndarray, "d h w"]) -> Shaped[np.ndarray, "w h d"]:
-    """An axial view along the axes i, j, k of a scan reoriented to RAS, as nibabel and MONAI mean it: a view, no copy.
-
-    i runs from the patient's left to the right, j from posterior to anterior, k from the feet to the head.
-    """
-    return np.flip(values.transpose(2, 1, 0), (0, 1))
-
-
-def ras_to_axial(values: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "k j i"]:
-    """The axial view whose `axial_to_ras` is `values`: a view, no copy."""
-    return np.flip(values, (0, 1)).transpose(2, 1, 0)
-
-
 def source_index(image: sitk.Image, slice_index: int) -> int:
     """Where the file stores the axial slice `slice_index` (0 at the feet): its index on the file's own axis.
 

@@ -15,9 +15,10 @@ from jaxtyping import Int32, Int64, Shaped, UInt8
 
 from mskjax.data import cases, npy_files, volumes_csv
 from mskjax.data.cases import Case
-from mskjax.data.orientation import axial_to_ras, require_untilted, source_index, to_axial
+from mskjax.data.orientation import require_untilted, source_index, to_axial
 from mskjax.data.pair_loop import Finished
 from mskjax.data.pairs import Pair
+from mskjax.data.ras import axial_to_ras
 from mskjax.data.slice_choice import choose
 from mskjax.data.splits import counted, digest
 from mskjax.data.volume_folder import Box, on_grid

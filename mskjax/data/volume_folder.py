@@ -2,7 +2,7 @@
 
 Beside `cases.csv` and `dataset.json` (see `mskjax.data.dataset`), whose rows are scans here, lie
 
-volumes/<file>.npy  int16 HU [i, j, k] along the axes of RAS (see `orientation.axial_to_ras`), cut to the body
+volumes/<file>.npy  int16 HU [i, j, k] along the axes of RAS (see `ras.axial_to_ras`), cut to the body
 labels/<file>.npy   uint8 0/1 [n, i, j], one array for each plane k that carries labels; none for a scan without mask
 volumes.csv         a row for each case: its file, its own grid, where the new grid and the box in it lie, and digests
 
@@ -22,7 +22,7 @@ from jaxtyping import Bool, Int16, Int32, Integer, UInt8
 from mskjax.data import cases_csv, npy_files, volumes_csv
 from mskjax.data.dataset import SPLITS, Slices, check_cases, counts, write_dataset
 from mskjax.data.manifest import check_digest, is_of_volumes, read_manifest, write_manifest
-from mskjax.data.orientation import axial_to_ras
+from mskjax.data.ras import axial_to_ras
 from mskjax.data.volume_grid import VolumeGrid, lay, resample
 from mskjax.files import atomic_path, sha256
 

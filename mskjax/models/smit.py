@@ -1,7 +1,7 @@
 """SMIT (Jiang et al. 2022): the encoder, and the network that it learns in by masked self-distillation.
 
 Exact against the official code's `Trans-Small` configuration. Volumes are [b, d, h, w, 1] with d, h, w along the axes
-i, j, k of a scan reoriented to RAS (`mskjax.data.orientation.axial_to_ras`) and values in [0, 1]. Each side must be a
+i, j, k of a scan reoriented to RAS (`mskjax.data.ras.axial_to_ras`) and values in [0, 1]. Each side must be a
 multiple of 32: a patch halves it, and so do four mergings. No parameter depends on the size, but the published weights
 have learned with 96, as `mskjax.models.swin` says.
 """

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int16, Integer
 
 from mskjax.data.dataset import AIR_HU
-from mskjax.data.orientation import ras_to_axial
+from mskjax.data.ras import ras_to_axial
 from mskjax.data.volume_folder import Box, on_grid
 from mskjax.data.volume_grid import VolumeGrid, lay, planes, restore
 from mskjax.training import sliding_window

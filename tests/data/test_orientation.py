@@ -6,9 +6,7 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from mskjax.data.orientation import (
-    axial_to_ras,
     from_axial,
-    ras_to_axial,
     require_untilted,
     set_slice_positions,
     slice_positions_mm,
@@ -16,6 +14,7 @@ from mskjax.data.orientation import (
     tilt_degrees,
     to_axial,
 )
+from mskjax.data.ras import axial_to_ras, ras_to_axial
 
 # The scan as a radiologist sees it, [slice, row, column] = (S, P, L), and its spacing; every voxel differs.
 AXIAL = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)

@@ -14,8 +14,8 @@ from volume_files import HALVED, assert_as_written, make, state
 from mskjax.data import phantom_volumes, prepare, volume_cases
 from mskjax.data.anatomy.patient import draw
 from mskjax.data.dataset import read_dataset
-from mskjax.data.orientation import ras_to_axial
 from mskjax.data.pairs import Pair
+from mskjax.data.ras import ras_to_axial
 from mskjax.data.request import Request, fulfil
 from mskjax.data.volume_cases import VolumeOptions
 from mskjax.data.volume_folder import read_volumes

@@ -8,7 +8,7 @@ import pytest
 
 from mskjax.data import npy_files, volumes_csv
 from mskjax.data.dataset import read_dataset, stack
-from mskjax.data.orientation import ras_to_axial
+from mskjax.data.ras import ras_to_axial
 from mskjax.data.splits import digest
 from mskjax.data.volume_folder import body_box, on_grid, read_volumes, write_volumes
 from mskjax.data.volume_grid import lay, restore
