@@ -7,37 +7,38 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from launch import multihost
 
-def run(main: Callable[[], int | None]) -> None:
+
+def run(main: Callable[[], int | None], which: Callable[[], str] = lambda: multihost.FIRST) -> None:
     """Parses the flags, calls `main` and exits: 0 done, 1 some cases failed (of `main`), 2 cannot run, 130 Ctrl-C.
 
-    `ValueError` and `OSError` are the library's way to say what is wrong with an input: they print as one sentence.
-    Anything else is a fault of the program and keeps its traceback.
-    """
+    `which` tells, after that, which of several processes call it. `ValueError` and `OSError` say what is wrong with
+    an input and print as one sentence; anything else is a fault of the program and keeps its traceback."""
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
-    # At the information level jax reports each accelerator that is absent, others what they copy and which glyphs.
+    # They would report each accelerator that is absent, what they copy, and which glyphs.
     for chatty in ("jax", "highdicom", "pydicom", "fontTools"):
         standard_logging.getLogger(chatty).setLevel(standard_logging.WARNING)
     try:
-        app.run(lambda arguments: sys.exit(_guarded(main, arguments[1:])), flags_parser=_parse)
+        app.run(lambda arguments: sys.exit(_guarded(main, which, arguments[1:])), flags_parser=_parse)
     except BrokenPipeError:
-        # Whoever read the output, as `| head` does, has enough; at exit Python would still try to write the rest.
+        # Whoever read the output has enough, as `| head` has; at exit Python would still try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)  # the shell's 128 + SIGPIPE
 
 
-def _guarded(main: Callable[[], int | None], leftover: list[str]) -> int:
-    if leftover:
-        return _refuse(f"unknown arguments {' '.join(leftover)}; every argument is a flag, as in --name=value")
+def _guarded(main: Callable[[], int | None], which: Callable[[], str], leftover: list[str]) -> int:
     try:
-        status = main() or 0
+        if leftover:
+            raise ValueError(f"unknown arguments {' '.join(leftover)}; every argument is a flag, as in --name=value")
+        status = (main() or 0) if multihost.join(which()) else 0
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        return _refuse("interrupted; run the same command again to go on", status=130)
     except BrokenPipeError:
         raise
+    except KeyboardInterrupt:
+        return _refuse("interrupted; run the same command again to go on", status=130)
     except (ValueError, OSError) as error:
         return _refuse(" ".join(str(error).split()))
 
@@ -50,10 +51,10 @@ def _parse(arguments: list[str]) -> list[str]:
     try:
         return flags.FLAGS(arguments)
     except flags.Error as error:
-        has_remedy = "; " in str(error) or "Did you mean" in str(error)
-        sys.exit(_refuse(str(error) if has_remedy else f"{error}; --help lists the flags"))
+        told = any(remedy in str(error) for remedy in ("; ", "Did you mean"))
+        sys.exit(_refuse(str(error) if told else f"{error}; --help lists the flags"))
 
 
 def _refuse(sentence: str, status: int = 2) -> int:
     print(f"error: {sentence}", file=sys.stderr)
-    return status
+    return multihost.leave(status)

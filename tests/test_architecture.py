@@ -16,7 +16,7 @@ FLOORS = [
     {"mskjax.convert", "mskjax.explain", "mskjax.measure"},
     {"mskjax.models"},
     {"mskjax.data"},
-    {"mskjax.bounds", "mskjax.files", "mskjax.types"},
+    {"mskjax.bounds", "mskjax.files", "mskjax.processes", "mskjax.types"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 SOURCES = sorted(p for top in ("mskjax", "launch", "configs") for p in (ROOT / top).rglob("*.py"))

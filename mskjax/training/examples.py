@@ -16,13 +16,15 @@ from jaxtyping import Float32, Int32, Integer
 from mskjax.data import batches
 from mskjax.data.dataset import Dataset
 from mskjax.data.volume_folder import Volumes
+from mskjax.training.team import ALONE, Team
 
 
 @runtime_checkable
 class Examples(Protocol):
     """The batches of a run; all are of one size, and those that validate are as many in all runs of a study.
 
-    A batch is a tree of arrays [b, ...], of rows of the shared arrays or of the examples themselves.
+    A batch is a tree of arrays [b, ...], of rows of the shared arrays or of the examples themselves. Of several
+    processes each is given its own part of one.
     """
 
     @property
@@ -62,15 +64,17 @@ class Rows:
     train: Int32[np.ndarray, " n"]
     validation: Int32[np.ndarray, "batches b"]
     weights: Float32[np.ndarray, "batches b"]
+    team: Team = ALONE
 
     @property
     def steps_per_epoch(self) -> int:
         """How many full batches an epoch has: it shows every training example at least once."""
         return math.ceil(len(self.train) / self.validation.shape[1])
 
-    def batch(self, seed: int, step: int) -> Int32[np.ndarray, " b"]:
-        """The rows that step number `step`, from 0, trains on."""
-        return self.train[batches.indices(seed, len(self.train), self.validation.shape[1], step)]
+    def batch(self, seed: int, step: int) -> Int32[np.ndarray, " own"]:
+        """This process's part of the rows that step number `step`, from 0, trains on."""
+        size = self.validation.shape[1]
+        return self.train[batches.indices(seed, len(self.train), size, step)[self.team.part(size)]]
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -82,9 +86,10 @@ class Rows:
         """How many batches validate after an epoch."""
         return len(self.validation)
 
-    def validation_batch(self, number: int) -> tuple[Int32[np.ndarray, " b"], Float32[np.ndarray, " b"]]:
-        """The rows of a batch that validates, and their weights."""
-        return self.validation[number], self.weights[number]
+    def validation_batch(self, number: int) -> tuple[Int32[np.ndarray, " own"], Float32[np.ndarray, " own"]]:
+        """This process's part of the rows of a batch that validates, and of their weights."""
+        own = self.team.part(self.validation.shape[1])
+        return self.validation[number, own], self.weights[number, own]
 
     def close(self) -> None:
         """Nothing: the rows of a step are chosen when it is taken."""
@@ -95,13 +100,14 @@ def choose(
     validation: Sequence[int] | Integer[np.ndarray, " m"],
     batch_size: int,
     validation_batches: int = 0,
+    team: Team = ALONE,
 ) -> Rows:
     """The examples of a run by their rows, with at least `validation_batches` batches of validation."""
     rows, weights = pad(np.asarray(validation, np.int32), batch_size, validation_batches)
-    return Rows(np.asarray(train, np.int32), rows, weights)
+    return Rows(np.asarray(train, np.int32), rows, weights, team)
 
 
-def of_splits(dataset: Dataset, batch_size: int) -> Rows:
+def of_splits(dataset: Dataset, batch_size: int, team: Team = ALONE) -> Rows:
     """The training and validation slices of a dataset, by their rows in it, as `split_rows` gives them."""
     train, validation = split_rows(dataset)
     if len(train) < batch_size:
@@ -109,7 +115,7 @@ def of_splits(dataset: Dataset, batch_size: int) -> Rows:
             "a batch of %d repeats slices, as %d train; lower config.batch_size to %d or less",
             *(batch_size, len(train), len(train)),
         )
-    return choose(train, validation, batch_size)
+    return choose(train, validation, batch_size, team=team)
 
 
 def split_rows(dataset: Dataset | Volumes) -> tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, " m"]]:

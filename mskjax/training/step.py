@@ -9,6 +9,7 @@ while the devices of one lane share its batch.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,9 +19,10 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mskjax.training import optim
-from mskjax.training.sharding import BATCHES, LANES, WHOLE
+from mskjax.training.sharding import BATCHES, LANES, WHOLE, split_above
 from mskjax.training.state import TrainState
 
+GLOBAL, DEVICE = BATCH_NORMS = ("global", "device")
 Arrays = dict[str, Array]
 
 
@@ -40,19 +42,45 @@ class Steps:
     end_epoch: Callable[..., tuple[TrainState, dict[str, Array]]]
 
 
-def compile_steps(task: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> Steps:
-    """The steps of a task on the lanes of a mesh."""
+def compile_steps(
+    task: Any, optimizer: optax.GradientTransformation, mesh: Mesh, batch_norm: str = GLOBAL, split_from: int = 0
+) -> Steps:
+    """The steps of a task on the lanes of a mesh.
+
+    With `batch_norm` "device" each device of a lane trains on its own part of the batch, with BatchNorm's moments and
+    random numbers of its own; gradients, losses and running statistics are averaged over them in one reduction.
+    Leaves of `split_from` elements and more are split over the devices of a lane, as `sharding.stack` splits them.
+    Raises `ValueError` for another word, and where both are asked for.
+    """
+    if batch_norm not in BATCH_NORMS:
+        raise ValueError(f"batch_norm is {batch_norm!r}; it must be one of {', '.join(BATCH_NORMS)}")
+    if split_from and batch_norm == DEVICE:
+        raise ValueError("parameters that are split need batch_norm 'global'; leave out one of the two")
     batch = NamedSharding(mesh, PartitionSpec("batch"))
-    end_epoch = _end_epoch(task.keeps_last)
+    on_lanes = partial(_on_lanes, mesh=mesh, split_from=split_from)
+    train, manual = _train_step(task, optimizer, batch), LANES
+    if batch_norm == DEVICE:
+        train, manual = _train_step(task, optimizer, None), BATCHES
     return Steps(
-        train=_on_lanes(_train_step(task, optimizer, batch), mesh, LANES, WHOLE, BATCHES, LANES, LANES, consumes=0),
-        evaluate=_on_lanes(_evaluate_step(task, batch), mesh, LANES, LANES, WHOLE, BATCHES, BATCHES),
-        end_epoch=_on_lanes(end_epoch, mesh, LANES, LANES, consumes=0),
+        train=on_lanes(train, LANES, WHOLE, BATCHES, LANES, LANES, consumes=0, manual=manual),
+        evaluate=on_lanes(_evaluate_step(task, batch), LANES, LANES, WHOLE, BATCHES, BATCHES),
+        end_epoch=on_lanes(_end_epoch(task.keeps_last), LANES, LANES, consumes=0),
     )
 
 
-def _on_lanes(function: Callable, mesh: Mesh, *specs: PartitionSpec, consumes: int | tuple[()] = ()) -> Callable:
-    """`function` of one lane, compiled for all; its arguments lie as `specs` say and its results on the lanes."""
+def _on_lanes(
+    function: Callable,
+    *specs: PartitionSpec,
+    mesh: Mesh,
+    split_from: int,
+    consumes: int | tuple[()] = (),
+    manual: PartitionSpec = LANES,
+) -> Callable:
+    """`function` of one lane, compiled for all; its arguments lie as `specs` say and its results on the lanes.
+
+    The axes of `manual` are those over which it computes on its own; the batch within a lane is the compiler's unless
+    it is one of them.
+    """
 
     @functools.wraps(function)
     def of_a_lane(*arguments: Any) -> Any:
@@ -60,24 +88,41 @@ def _on_lanes(function: Callable, mesh: Mesh, *specs: PartitionSpec, consumes: i
             argument if spec == WHOLE else jax.tree.map(lambda leaf: leaf[0], argument)
             for argument, spec in zip(arguments, specs, strict=True)
         )
-        return jax.tree.map(lambda leaf: leaf[None], function(*own))
+        return jax.tree.map(lambda leaf: leaf[None], _split(function(*own), mesh, split_from))
 
     mapped = jax.shard_map(
         of_a_lane,
         mesh=mesh,
-        in_specs=tuple(WHOLE if spec == WHOLE else LANES for spec in specs),
+        in_specs=tuple(manual if spec == BATCHES else spec for spec in specs),
         out_specs=LANES,
-        axis_names={"lane"},  # the batch within a lane is left to the compiler
+        axis_names=set(manual),
         check_vma=False,
     )
+    if split_from:  # states lie as `sharding.stack` has put them, and their results as `_split` does
+        return jax.jit(mapped, donate_argnums=consumes)
     places = tuple(NamedSharding(mesh, spec) for spec in specs)
     return jax.jit(mapped, in_shardings=places, out_shardings=NamedSharding(mesh, LANES), donate_argnums=consumes)
 
 
-def _train_step(task: Any, optimizer: optax.GradientTransformation, batch: NamedSharding) -> Callable:
+def _split(results: Any, mesh: Mesh, split_from: int) -> Any:
+    """Results whose large leaves lie as `split_above` says; as the compiler wants for 0."""
+    if not split_from:
+        return results
+
+    def placed(leaf: Array) -> Array:
+        return lax.with_sharding_constraint(leaf, NamedSharding(mesh, split_above(leaf, mesh, split_from)))
+
+    return jax.tree.map(placed, results)
+
+
+def _train_step(task: Any, optimizer: optax.GradientTransformation, batch: NamedSharding | None) -> Callable:
+    """An update on a batch that lies as `batch` says; for None on a device's own part, averaged over the devices."""
+
     def train_step(state: TrainState, arrays: Arrays, examples: Any, learning_rate: Array, active: Array):
         # Keys depend on the step alone, so that a resumed run and any number of devices draw the same.
         key = jax.random.fold_in(state.key, state.step)
+        if batch is None:
+            key = jax.random.fold_in(key, lax.axis_index("batch"))
         trained, frozen = optim.split(state.params, task.freeze)
 
         def loss_of(trained: optim.Leaves):
@@ -85,6 +130,8 @@ def _train_step(task: Any, optimizer: optax.GradientTransformation, batch: Named
             return task.loss(params, state.model_state, _gather(arrays, examples, batch), key)
 
         (loss, (model_state, metrics)), gradient = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        if batch is None:
+            loss, model_state, metrics, gradient = _averaged((loss, model_state, metrics, gradient))
         direction, opt_state = optimizer.update(gradient, state.opt_state, trained)
         trained = jax.tree.map(lambda leaf, move: leaf - learning_rate * move, trained, direction)
         params, step = optim.merge(trained, frozen), state.step + 1
@@ -102,6 +149,16 @@ def _train_step(task: Any, optimizer: optax.GradientTransformation, batch: Named
         return state.replace(**kept), {"loss": loss, **metrics}
 
     return train_step
+
+
+def _averaged(trees: Any) -> Any:
+    """The means over a lane's devices of all that is floating, in one reduction; counts are alike on all."""
+    leaves, structure = jax.tree.flatten(trees)
+    floating = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+    means = iter(lax.pmean([leaf for leaf, is_one in zip(leaves, floating, strict=True) if is_one], "batch"))
+    return jax.tree.unflatten(
+        structure, [next(means) if is_one else leaf for leaf, is_one in zip(leaves, floating, strict=True)]
+    )
 
 
 def _evaluate_step(task: Any, batch: NamedSharding) -> Callable:
@@ -136,7 +193,7 @@ def _end_epoch(keeps_last: bool) -> Callable:
     return end_epoch
 
 
-def _gather(arrays: Arrays, examples: Any, batch: NamedSharding) -> Arrays:
+def _gather(arrays: Arrays, examples: Any, batch: NamedSharding | None) -> Arrays:
     if not isinstance(examples, dict):
         examples = {name: jnp.take(array, examples, axis=0, mode="clip") for name, array in arrays.items()}
-    return lax.with_sharding_constraint(examples, batch)
+    return examples if batch is None else lax.with_sharding_constraint(examples, batch)

@@ -16,6 +16,7 @@ from jaxtyping import Float32
 
 from mskjax.data import batches, crops
 from mskjax.data.volume_folder import Volumes
+from mskjax.training.team import ALONE, Team
 
 THREADS = 4  # that read batches
 AHEAD = 4  # batches that are read before they are asked for
@@ -30,7 +31,7 @@ Read = Callable[[int, np.random.Generator], Example]
 class Stream:
     """Crops of the volumes at rows `train` and `validation`, `crops_per_scan` of each in a pass; `read` makes one.
 
-    A batch is `batch_size` crops, of which this process reads its part, `shard` of (its number, their count).
+    A batch is `batch_size` crops, of which this process reads its part, as one of a team.
     """
 
     read: Read
@@ -39,15 +40,11 @@ class Stream:
     batch_size: int
     crops_per_scan: int = 1
     least_validation_batches: int = 0
-    shard: tuple[int, int] = (0, 1)
+    team: Team = ALONE
     _ahead: "_Ahead | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
-        if self.batch_size % self.shard[1]:
-            raise ValueError(
-                f"batch size {self.batch_size} is not divisible by {self.shard[1]} processes; "
-                f"use a multiple of {self.shard[1]}"
-            )
+        self.team.part(self.batch_size)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -98,9 +95,7 @@ class Stream:
 
     def _slots(self, number: int) -> range:
         """The places in the order of all crops that are this process's part of batch `number`."""
-        index, count = self.shard
-        own = self.batch_size // count
-        return range(number * self.batch_size + index * own, number * self.batch_size + (index + 1) * own)
+        return range(number * self.batch_size, (number + 1) * self.batch_size)[self.team.part(self.batch_size)]
 
 
 class _Ahead:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -16,8 +17,10 @@ from mskjax.training import sharding, stream
 from mskjax.training.examples import Examples, choose, of_splits, split_rows
 from mskjax.training.step import Arrays
 from mskjax.training.stream import Stream
+from mskjax.training.team import ALONE, Team
 
 Cases = Sequence[int] | np.ndarray
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
 
 
 @runtime_checkable
@@ -34,6 +37,10 @@ class Supply(Protocol):
         """What dataset.json says."""
         ...
 
+    def shapes(self, task: Any) -> tuple[Shapes, Any]:
+        """The shapes and types of `arrays`, and of a batch of all processes."""
+        ...
+
     def splits(self) -> Examples:
         """The examples of a run that trains and validates on the dataset's own splits."""
         ...
@@ -45,11 +52,29 @@ class Supply(Protocol):
 
 @dataclass(frozen=True)
 class OfSlices:
-    """The slices of a dataset, of which those that test are left out, or of all of it."""
+    """The slices of a dataset, of which those that test are left out, or of all of it, as a task's network sees them.
+
+    They are resampled to `image_size`, and put on the devices of the mesh, when `arrays` is first asked for. HU are cut
+    to `limits_hu`, which `tasks.limits_hu` tells of a task, before.
+    """
 
     dataset: Dataset
-    arrays: Arrays
+    image_size: int
     batch_size: int
+    mesh: Mesh
+    limits_hu: tuple[float, float] | None = None
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """The slices, all of them on every device; "label" is sarcopenia, -1 if not known."""
+        label = self.dataset.cases["sarcopenia"].fillna(-1).to_numpy(np.int32)
+        fitted = batches.fit(self.dataset.slices, self.image_size, self.limits_hu)
+        return sharding.share({**fitted, "label": label}, self.mesh)
+
+    def shapes(self, task: Any) -> tuple[Shapes, Any]:
+        """The shapes and types of `arrays`, known before they are made, and of a batch of rows."""
+        rows = jax.ShapeDtypeStruct((self.batch_size,), np.int32)
+        return tasks.examples(task, len(self.dataset.slices), self.image_size), rows
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -58,11 +83,11 @@ class OfSlices:
 
     def splits(self) -> Examples:
         """The training and validation slices."""
-        return of_splits(self.dataset, self.batch_size)
+        return of_splits(self.dataset, self.batch_size, sharding.team(self.mesh))
 
     def choose(self, train: Cases, validation: Cases, least_batches: int = 0) -> Examples:
         """The slices at these rows."""
-        return choose(train, validation, self.batch_size, least_batches)
+        return choose(train, validation, self.batch_size, least_batches, sharding.team(self.mesh))
 
 
 @dataclass(frozen=True)
@@ -73,13 +98,19 @@ class OfVolumes:
     task: Mapping[str, Any]
     read: stream.Read
     crops_per_scan: int
+    image_size: int
     batch_size: int
+    team: Team = ALONE
     arrays: Arrays = field(default_factory=dict)
 
     @property
     def manifest(self) -> Mapping[str, Any]:
         """What dataset.json says."""
         return self.volumes.manifest
+
+    def shapes(self, task: Any) -> tuple[Shapes, Any]:
+        """Nothing that all steps are given, and the shapes and types of a batch of crops."""
+        return {}, tasks.examples(task, self.batch_size, self.image_size)
 
     def splits(self) -> Examples:
         """Crops of the training and validation scans."""
@@ -89,17 +120,17 @@ class OfVolumes:
         """Crops of the scans at these rows; `ValueError` where one lacks the mask that the task needs."""
         rows = tuple(map(int, train)), tuple(map(int, validation))
         tasks.check_volumes(self.task, self.volumes, (*rows[0], *rows[1]))
-        return Stream(self.read, *rows, self.batch_size, self.crops_per_scan, least_batches)
+        return Stream(self.read, *rows, self.batch_size, self.crops_per_scan, least_batches, self.team)
 
 
 def of_slices(config: Mapping[str, Any], mesh: Mesh, dataset: Dataset) -> OfSlices:
     """Slices as the run of a config sees them."""
     limits_hu = tasks.limits_hu(tasks.build(config["task"]))
-    return OfSlices(dataset, load(dataset, config["image_size"], mesh, limits_hu), config["batch_size"])
+    return OfSlices(dataset, config["image_size"], config["batch_size"], mesh, limits_hu)
 
 
-def of_volumes(config: Mapping[str, Any]) -> OfVolumes:
-    """The volumes of the dataset that the config of a run names.
+def of_volumes(config: Mapping[str, Any], team: Team = ALONE) -> OfVolumes:
+    """The volumes of the dataset that the config of a run names, for a team that shares its batches.
 
     Raises `ValueError` where it holds none, or their spacing is not the config's.
     """
@@ -107,7 +138,8 @@ def of_volumes(config: Mapping[str, Any]) -> OfVolumes:
     check_spacing(config, volumes.spacing_mm)
     reads = stream.views if tasks.is_unlabelled(config["task"]) else stream.outlined
     read = reads(volumes, config["image_size"])
-    return OfVolumes(volumes, config["task"], read, config["crops_per_scan"], config["batch_size"])
+    sizes = (config[name] for name in ("crops_per_scan", "image_size", "batch_size"))
+    return OfVolumes(volumes, config["task"], read, *sizes, team)
 
 
 def check_spacing(config: Mapping[str, Any], spacing_mm: Sequence[float]) -> None:
@@ -127,7 +159,7 @@ def of_run(config: Mapping[str, Any], mesh: Mesh) -> Supply:
     Raises what `of_volumes` and `tasks.check_dataset` raise.
     """
     if tasks.sees_volumes(config["task"]):
-        return of_volumes(config)
+        return of_volumes(config, sharding.team(mesh))
     dataset = read_dataset(config["dataset"]).without_test()
     tasks.check_dataset(config["task"], dataset)
     return of_slices(config, mesh, dataset)
@@ -136,15 +168,5 @@ def of_run(config: Mapping[str, Any], mesh: Mesh) -> Supply:
 def of_cells(config: Mapping[str, Any], mesh: Mesh, learned: Dataset) -> Supply:
     """What the cells of a study learn from, of which `config` is one's: slices of `learned`, or the study's volumes."""
     if tasks.sees_volumes(config["task"]):
-        return of_volumes(config)
+        return of_volumes(config, sharding.team(mesh))
     return of_slices(config, mesh, learned)
-
-
-def load(dataset: Dataset, image_size: int, mesh: Mesh, limits_hu: tuple[float, float] | None = None) -> Arrays:
-    """The slices of a dataset at `image_size`, all of them on every device; "label" is sarcopenia, -1 if not known.
-
-    HU are cut to `limits_hu`, which `tasks.limits_hu` tells of a task, before they are resampled.
-    """
-    label = dataset.cases["sarcopenia"].fillna(-1).to_numpy(np.int32)
-    fitted = batches.fit(dataset.slices, image_size, limits_hu)
-    return jax.device_put({**fitted, "label": label}, sharding.whole(mesh))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from reading import assert_gone, readers
 
+from mskjax.training.team import Team
 from mskjax.training.stream import Stream
 
 TRAIN, VALIDATION = (3, 4, 5, 8, 9), (6, 7, 11)
@@ -64,7 +65,7 @@ def test_crops_of_a_scan_follow_each_other_and_each_pass_holds_every_scan(crops)
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_the_parts_of_all_processes_are_the_batch_of_one(processes):
-    whole, parts = stream(), [stream(shard=(number, processes)) for number in range(processes)]
+    whole, parts = stream(), [stream(team=Team(number, processes)) for number in range(processes)]
     for step in (0, 1, 2, 8):
         together = [batch(part, 3, step) for part in parts]
         assert {len(one) for one in together} == {6 // processes}
@@ -77,7 +78,7 @@ def test_the_parts_of_all_processes_are_the_batch_of_one(processes):
 
 def test_batches_that_cannot_be_divided_are_refused():
     with pytest.raises(ValueError, match="batch size 6 is not divisible by 4 processes; use a multiple of 4"):
-        stream(shard=(0, 4))
+        stream(team=Team(0, 4))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""The flags of several processes that run one command together, as on the hosts of a pod."""
+
+import os
+import sys
+
+from absl import flags, logging
+
+FLAGS = ("multihost", "coordinator", "process", "processes")
+# Which processes a command is for: all, connected; the first; or each, which its user has given a share of its own.
+ALL, FIRST, EACH = "all", "first", "each"
+
+flags.DEFINE_enum(
+    "multihost",
+    "auto",
+    ["auto", "on", "off"],
+    "Whether this is one of several processes: auto asks SLURM, Open MPI, Cloud TPU; on must find some; off is alone.",
+)
+flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where nothing else tells it.")
+flags.DEFINE_integer("process", None, "Which of the processes this is, from 0, where nothing else tells it.")
+flags.DEFINE_integer("processes", None, "How many processes there are, where nothing else tells it.")
+for _name in FLAGS:
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[_name])
+
+
+def join(which: str) -> bool:
+    """Whether this process is to work on a command that is for `which` processes; it is connected where for all."""
+    mode, told = flags.FLAGS.multihost, [flags.FLAGS[name].value for name in FLAGS[1:]]
+    if mode == "off" or which == EACH:
+        return True
+    from mskjax import processes
+
+    start = processes.find(*told)
+    if start is None or start.count == 1:
+        if mode == "on":
+            raise ValueError(
+                "--multihost=on, but nothing tells of other processes; give --coordinator=HOST:PORT, --process=I and "
+                "--processes=N, or leave it out"
+            )
+        return True
+    if which == FIRST and start.index:
+        print(f"process {start.index} of {start.count} rests: this command is the first one's", file=sys.stderr)
+        return False
+    if which == ALL:
+        processes.connect(start)
+        sys.excepthook = lambda *error: (sys.__excepthook__(*error), leave(1))
+        if start.index:
+            logging.set_verbosity(logging.ERROR)  # what is told is told by the first
+    return True
+
+
+def leave(status: int) -> int:
+    """The status of a process that fails alone; among others it ends at once, as they would wait for it in vain."""
+    if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # the others are ended by its absence
+    return status

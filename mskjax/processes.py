@@ -1,0 +1,149 @@
+"""Several processes that run one program together, as on the hosts of a pod: how many there are, and which is this.
+
+Only where there is more than one are they connected (`jax.distributed`): what starts programs also sets its variables
+in shells that run one alone. SLURM, Open MPI and Cloud TPU tell their processes; elsewhere flags do.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+METADATA_TIMEOUT_S = 2.0
+HEARTBEAT_S = 60
+# Processes leave together. One that has nothing more to do waits for the others, however long they take.
+LEAVING_S = 14 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Start:
+    """How this process was started: `by` whom ("flags", "slurm", "ompi" or "tpu"), as number `index` of `count`.
+
+    `alike` is how many of them share this machine's devices, and `local_index` this one's number among these.
+    `coordinator` is the address, HOST:PORT, at which process 0 is found, None where JAX knows how to learn it.
+    """
+
+    by: str
+    index: int
+    count: int
+    local_index: int = 0
+    alike: int = 1
+    coordinator: str | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.index < self.count:
+            raise ValueError(f"process {self.index} of {self.count} is none; the first is 0, the last {self.count - 1}")
+
+
+def find(
+    coordinator: str | None = None,
+    index: int | None = None,
+    count: int | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Start | None:
+    """How this process was started; None where nothing tells of any other.
+
+    What the three flags leave out is taken from the environment. Raises `ValueError` where that does not tell it.
+    """
+    told = _slurm(environment) or _open_mpi(environment) or _cloud_tpu(environment)
+    if coordinator is None and index is None and count is None:
+        return told
+    if coordinator is None or not re.fullmatch(r".+:\d+", coordinator):
+        raise ValueError(f"the coordinator is {coordinator}; give --coordinator=HOST:PORT of process 0 with the others")
+    if index is None and count is None and told is not None:
+        return Start("flags", told.index, told.count, told.local_index, told.alike, coordinator)
+    if index is None or count is None:
+        raise ValueError("nothing tells which process this is of how many; give --process=I, from 0, and --processes=N")
+    return Start("flags", index, count, coordinator=coordinator)
+
+
+def connect(start: Start) -> None:
+    """Connects this process with the others of its start, before JAX is first used; returns once all are there.
+
+    Raises `ValueError` where they cannot be reached.
+    """
+    import jax
+
+    # The loop asks all processes for signals itself, and Python's own handlers hear them.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            start.coordinator,
+            None if start.by == "tpu" else start.count,
+            None if start.by == "tpu" else start.index,
+            local_device_ids=own_devices(start),
+            cluster_detection_method={"flags": "deactivate", "tpu": None}.get(start.by, start.by),
+            heartbeat_timeout_seconds=HEARTBEAT_S,
+            shutdown_timeout_seconds=LEAVING_S,
+        )
+    except (RuntimeError, ValueError) as error:
+        where = f" at {start.coordinator}" if start.coordinator else ""
+        raise ValueError(
+            f"process {start.index} of {start.count} cannot reach the others{where} ({error}); start all of them, give "
+            "--coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off"
+        ) from error
+
+
+def own_devices(start: Start, environment: Mapping[str, str] = os.environ) -> list[int]:
+    """The numbers of the visible GPUs that are this process's; empty for all that it sees."""
+    visible = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    # As many GPUs as processes on a machine, or more, are shared out; one that sees a single GPU was given it.
+    if start.alike == 1 or len(visible) == 1:
+        return []
+    each = max(len(visible) // start.alike, 1)
+    return list(range(start.local_index * each, (start.local_index + 1) * each))
+
+
+def _slurm(environment: Mapping[str, str]) -> Start | None:
+    """Of a job step; a job's own script has most variables too, and is one process."""
+    count = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
+    if count < 2 or "SLURM_PROCID" not in environment:
+        return None
+    tasks = environment.get("SLURM_STEP_TASKS_PER_NODE", "1")  # as "2(x3),1": on three nodes two, on the fourth one
+    alike = [int(n) for n, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks) for _ in range(int(times or 1))]
+    node = int(environment.get("SLURM_NODEID", 0))
+    local = int(environment.get("SLURM_LOCALID", 0))
+    return Start("slurm", int(environment["SLURM_PROCID"]), count, local, alike[node] if node < len(alike) else 1)
+
+
+def _open_mpi(environment: Mapping[str, str]) -> Start | None:
+    def number(name: str, absent: int) -> int:
+        return int(environment.get(f"OMPI_COMM_WORLD_{name}", absent))
+
+    if number("SIZE", 1) < 2:
+        return None
+    return Start("ompi", number("RANK", 0), number("SIZE", 1), number("LOCAL_RANK", 0), number("LOCAL_SIZE", 1))
+
+
+def _cloud_tpu(environment: Mapping[str, str]) -> Start | None:
+    """Of the workers of a TPU pod, which its environment lists, or else the metadata of its virtual machines."""
+    if not _has_libtpu():
+        return None
+    addresses = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES")
+    if addresses is None and "TPU_SKIP_MDS_QUERY" not in environment:
+        addresses = _metadata("worker-network-endpoints", environment)
+    count = len((addresses or "").split(","))
+    if count < 2:
+        return None
+    index = environment.get("TPU_WORKER_ID") or _metadata("agent-worker-number", environment)
+    return Start("tpu", int(index or 0), count)
+
+
+def _has_libtpu() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("libtpu") is not None
+
+
+def _metadata(name: str, environment: Mapping[str, str]) -> str | None:
+    """What a Google Cloud virtual machine is told of itself; None on any other machine."""
+    import requests
+
+    server = environment.get("GCE_METADATA_IP", "metadata.google.internal")
+    url = f"http://{server}/computeMetadata/v1/instance/attributes/{name}"
+    try:
+        answer: Any = requests.get(url, headers={"Metadata-Flavor": "Google"}, timeout=METADATA_TIMEOUT_S)
+    except requests.RequestException:
+        return None
+    return answer.text if answer.ok else None
