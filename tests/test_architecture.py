@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     {"launch", "configs"},
     {"mskjax.study"},
+    {"mskjax.export"},
     {"mskjax.training"},
     {"mskjax.tasks"},
     {"mskjax.convert", "mskjax.explain", "mskjax.measure"},

@@ -8,14 +8,17 @@ from flax.traverse_util import flatten_dict
 
 from mskjax import models
 from mskjax.convert import densenet, inception_resnet_v2, inception_v3, keras_resnet, smit, torchvision
+from mskjax.convert.graft import COLLECTIONS
+from mskjax.convert.inverse import source_tensors
 from mskjax.convert.options import present_heads
 from mskjax.convert.radimagenet import torchvision_names
 from mskjax.convert.rules import Renamed, Rule, rename
 from mskjax.models.options import KERAS, TORCHVISION, VARIANTS
+from mskjax.types import Variables
 
 SMIT = "smit"
 Tensors = Mapping[str, np.ndarray]
-RulesFor = Callable[[Collection[str]], list[Rule]]
+RulesFor = Callable[..., list[Rule]]
 RULES: Mapping[str, Mapping[str, RulesFor]] = {
     KERAS: {
         "densenet121": densenet.keras_rules,
@@ -31,6 +34,12 @@ RULES: Mapping[str, Mapping[str, RulesFor]] = {
         "inception_v3": inception_v3.torchvision_rules,
     },
     SMIT: {"smit_encoder": smit.rules, "smit_segmenter": smit.rules, "smit_pretrainer": smit.rules},
+}
+# What names begin with in the networks that have the others' trunk as a part.
+PREFIXES = {
+    "fcn_resnet101": ("backbone.",),
+    "smit_segmenter": ("transformer.",),
+    "smit_pretrainer": ("transformer.",),
 }
 _OWNERS = {KERAS: "Keras", TORCHVISION: "torchvision", SMIT: "SMIT"}
 
@@ -84,3 +93,18 @@ def _likeness(found: Renamed, leaves: Collection[str]) -> float:
     """What the trunks of a file and of a network have in common: their common leaves as a share of all of both."""
     trunk = {leaf for leaf in leaves if leaf.split("/")[1] == "backbone"}
     return len(trunk & set(found.leaves)) / (len(trunk | set(found.leaves)) + len(found.problems))
+
+
+def torch_tensors(variables: Variables, model: str, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The variables of `models.build(model, **options)` as torch's own network of that kind loads them strictly.
+
+    The names are torchvision's or SMIT's. Raises `ValueError` for a network that neither of them has.
+    """
+    form = variant_of(model, options)
+    if form == KERAS or model not in RULES.get(form, {}):
+        whose = "Keras's form" if form == KERAS else "mskjax's own form"
+        raise ValueError(f"{model} is of {whose}, and no network of torchvision's or SMIT's takes its weights by name")
+    network = {name: variables[name] for name in COLLECTIONS if name in variables}
+    heads = present_heads(flatten_dict(network, sep="/"))
+    told = {"shared_head": bool(options.get("shared_head"))} if form == SMIT else {}
+    return source_tensors(network, RULES[form][model](heads, **told), PREFIXES.get(model, ()))

@@ -39,12 +39,17 @@ class Rule:
 
     `target` is a leaf's path with its collection, a template of `re.Match.expand`; None leaves the tensor out, and the
     log names the `part` that it belongs to, or else the last part of its own name.
+
+    `inverse` undoes the transform where weights are written; it may be left out for the transforms of this file. A
+    tensor that reading leaves out is made by it of the leaf `made_of`, a template as `target` is, or not at all.
     """
 
     source: str
     target: str | None
     transform: Transform = keep
     part: str = ""
+    inverse: Transform | None = None
+    made_of: str | None = None
 
 
 class Leaf(NamedTuple):

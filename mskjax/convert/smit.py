@@ -11,6 +11,8 @@ import numpy as np
 
 from mskjax.convert.rules import Rule, conv_kernel, dense_kernel
 from mskjax.convert.torchvision import batch_norm
+from mskjax.models.smit import PATCH
+from mskjax.models.swin import relative_positions
 
 WRAPPED = "backbone."  # what the official fine-tuning takes off
 _TRUNK = r"(?:transformer\.)?"
@@ -52,22 +54,25 @@ def official_names(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in named.items() if not re.search(r"\.last_layer(\.weight_g|2\..*)$", name)}
 
 
-def rules(heads: Collection[str]) -> list[Rule]:
-    """The rules of the encoder and of what stands on it, "decoder" or "pretext", left out where `heads` lacks it."""
+def rules(heads: Collection[str], shared_head: bool | None = None) -> list[Rule]:
+    """The rules of the encoder and of what stands on it, "decoder" or "pretext", left out where `heads` lacks it.
+
+    A student has one head for patches and image, or two; where it is not said, both kinds of names are known.
+    """
     decoder = _decoder() if "decoder" in heads else [_left_out(r"(?:encoder\d+|decoder[2-5]|out)\..*", "decoder")]
-    return [*_encoder("pretext" in heads), *decoder, *_pretext("pretext" in heads, "decoder" in heads)]
+    return [*_encoder("pretext" in heads), *decoder, *_pretext("pretext" in heads, "decoder" in heads, shared_head)]
 
 
 def _encoder(masking: bool) -> list[Rule]:
-    block = r"params/backbone/layer\1_\2"
+    bias = r"params/backbone/layer\1_\2/attention/relative_position_bias"
     return [
-        Rule(rf"{_TRUNK}mask_token", "params/backbone/mask_token" if masking else None, np.ravel),
-        Rule(rf"{_TRUNK}patch_embed\.proj\.weight", "params/backbone/patch/kernel", patch_kernel),
+        Rule(rf"{_TRUNK}mask_token", "params/backbone/mask_token" if masking else None, np.ravel, inverse=_token),
+        Rule(rf"{_TRUNK}patch_embed\.proj\.weight", "params/backbone/patch/kernel", patch_kernel, inverse=_patches),
         Rule(rf"{_TRUNK}patch_embed\.proj\.bias", "params/backbone/patch/bias"),
         *_layer_norm(rf"{_TRUNK}patch_embed\.norm", "backbone/patch_norm"),
         *_layer_norm(rf"{_BLOCK}\.norm(\d)", r"backbone/layer\1_\2/norm\3"),
-        Rule(rf"{_BLOCK}\.attn\.relative_position_index", None),
-        Rule(rf"{_BLOCK}\.attn\.relative_position_bias_table", rf"{block}/attention/relative_position_bias"),
+        Rule(rf"{_BLOCK}\.attn\.relative_position_index", None, inverse=_places, made_of=bias),
+        Rule(rf"{_BLOCK}\.attn\.relative_position_bias_table", bias),
         *_linear(rf"{_BLOCK}\.attn\.(qkv|proj)", r"backbone/layer\1_\2/attention/\3"),
         *_linear(rf"{_BLOCK}\.mlp\.(fc\d)", r"backbone/layer\1_\2/\3"),
         *_linear(rf"{_TRUNK}layers\.(\d)\.downsample\.reduction", r"backbone/merging\1/reduction"),
@@ -89,13 +94,18 @@ def _decoder() -> list[Rule]:
     return [
         *blocks,
         _left_out(_UNUSED, "a convolution without use"),
-        Rule(r"(decoder\d)\.transp_conv\.conv\.weight", r"params/decoder/\1_up/kernel", transposed_kernel),
+        Rule(
+            r"(decoder\d)\.transp_conv\.conv\.weight",
+            r"params/decoder/\1_up/kernel",
+            transposed_kernel,
+            inverse=lambda array: np.moveaxis(array, (-2, -1), (0, 1)),
+        ),
         Rule(r"out\.conv\.conv\.weight", "params/decoder/logits/kernel", conv_kernel),
         Rule(r"out\.conv\.conv\.bias", "params/decoder/logits/bias"),
     ]
 
 
-def _pretext(wanted: bool, decoder: bool) -> list[Rule]:
+def _pretext(wanted: bool, decoder: bool, shared_head: bool | None) -> list[Rule]:
     """The student's own rules; its reconstruction is "decoder1" too, but by one kernel and not by a block."""
     if not wanted:
         own = r"(?:norm|head|head_cls|head_group)\..*|decoder1\.(?:weight|bias)"
@@ -103,10 +113,11 @@ def _pretext(wanted: bool, decoder: bool) -> list[Rule]:
             _left_out(own, "pretext"),
             *([] if decoder else [_left_out(r"decoder1\.(?:transp_conv|conv_block)\..*", "decoder")]),
         ]
-    heads = [(_PATCH, "patch_head"), (_IMAGE, "image_head"), (_SHARED, "patch_head")]
+    own, one = [(_PATCH, "patch_head"), (_IMAGE, "image_head")], [(_SHARED, "patch_head")]
+    heads = {None: [*own, *one], False: own, True: one}[shared_head]
     return [
         *_layer_norm("norm", "pretext/norm"),
-        Rule(r"decoder1\.weight", "params/pretext/reconstruction/kernel", patch_kernel),
+        Rule(r"decoder1\.weight", "params/pretext/reconstruction/kernel", patch_kernel, inverse=_pointwise),
         Rule(r"decoder1\.bias", "params/pretext/reconstruction/bias"),
         *(rule for source, target in heads for rule in _head(source, f"pretext/{target}")),
     ]
@@ -114,9 +125,14 @@ def _pretext(wanted: bool, decoder: bool) -> list[Rule]:
 
 def _head(source: str, target: str) -> list[Rule]:
     layers = [_linear(rf"{source}\.mlp\.{2 * number}", f"{target}/fc{number + 1}") for number in range(3)]
+    directions = f"params/{target}/prototypes"
     return [
         *(rule for layer in layers for rule in layer),
-        Rule(rf"{source}\.last_layer\.weight_v", f"params/{target}/prototypes", dense_kernel),
+        Rule(rf"{source}\.last_layer\.weight_v", directions, dense_kernel),
+        # Which `official_names` takes off before.
+        Rule(rf"{source}\.last_layer\.weight_g", None, inverse=_lengths, made_of=directions),
+        Rule(rf"{source}\.last_layer2\.weight_g", None, inverse=_lengths, made_of=directions),
+        Rule(rf"{source}\.last_layer2\.weight_v", None, inverse=dense_kernel, made_of=directions),
     ]
 
 
@@ -143,3 +159,24 @@ def patch_kernel(array: np.ndarray) -> np.ndarray:
 def transposed_kernel(array: np.ndarray) -> np.ndarray:
     """The (d, h, w, in, out) of torch's transposed convolution (in, out, d, h, w)."""
     return np.moveaxis(array, (0, 1), (-2, -1))
+
+
+def _token(array: np.ndarray) -> np.ndarray:
+    return array.reshape(1, 1, -1)
+
+
+def _patches(array: np.ndarray) -> np.ndarray:
+    return array.T.reshape(array.shape[1], -1, *(PATCH,) * 3)
+
+
+def _pointwise(array: np.ndarray) -> np.ndarray:
+    return array.T.reshape(*array.shape[::-1], 1, 1, 1)
+
+
+def _lengths(directions: np.ndarray) -> np.ndarray:
+    return np.ones((directions.shape[1], 1), directions.dtype)
+
+
+def _places(bias: np.ndarray) -> np.ndarray:
+    """The index table of a window, whose side the rows of its biases tell."""
+    return relative_positions((round(len(bias) ** (1 / 3)) + 1) // 2).astype(np.int64)

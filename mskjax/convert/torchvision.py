@@ -5,6 +5,8 @@ Checked against torchvision 0.28. Files of old releases lack `num_batches_tracke
 
 from collections.abc import Collection
 
+import numpy as np
+
 from mskjax.convert.rules import Rule, conv_kernel, dense_kernel
 
 
@@ -15,8 +17,13 @@ def batch_norm(source: str, target: str) -> list[Rule]:
         Rule(rf"{source}\.bias", f"params/{target}/bias"),
         Rule(rf"{source}\.running_mean", f"batch_stats/{target}/mean"),
         Rule(rf"{source}\.running_var", f"batch_stats/{target}/var"),
-        Rule(rf"{source}\.num_batches_tracked", None),
+        Rule(rf"{source}\.num_batches_tracked", None, inverse=no_batches, made_of=f"batch_stats/{target}/mean"),
     ]
+
+
+def no_batches(mean: np.ndarray) -> np.ndarray:
+    """A count of batches, which no network here keeps, and which torch reads only without a momentum."""
+    return np.zeros((), np.int64)
 
 
 def _fcn_head(name: str) -> list[Rule]:

@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 from mskjax.data.dataset import AIR_HU, Slices
 
 # Positions that are halfway between two pixels in exact arithmetic must not depend on rounding errors.
-_TIE = 1e-6
+TIE = 1e-6
+PARTS = 2.0**20  # of an interpolated HU that are told apart
 
 
 def fit(slices: Slices, size: int, limits_hu: tuple[float, float] | None = None) -> dict[str, np.ndarray]:
@@ -40,7 +41,8 @@ def fit_image(
     steps = _steps(image_hu.shape, spacing_mm, size)
     # Relative to air, so that what lies outside counts for nothing.
     above_air = _resample(image_hu.astype(np.float64) - AIR_HU, (size, size), steps)
-    return np.rint(above_air + AIR_HU).astype(np.int16, order="C")
+    # To binary digits first: halves go to the even HU also where sums are taken in another order, as once exported.
+    return np.rint(np.rint(above_air * PARTS) / PARTS + AIR_HU).astype(np.int16, order="C")
 
 
 def fit_mask(
@@ -121,7 +123,7 @@ def _resample(
 def _positions(count: int, length: int, step: float) -> tuple[Float[np.ndarray, "count"], Bool[np.ndarray, "count"]]:
     """Where `count` positions `step` apart lie on a centred line of `length` pixels, and which lie on it at all."""
     position = (np.arange(count) - (count - 1) / 2) * step + (length - 1) / 2
-    return position, np.abs(position - (length - 1) / 2) <= length / 2 + _TIE
+    return position, np.abs(position - (length - 1) / 2) <= length / 2 + TIE
 
 
 @lru_cache(maxsize=16)
@@ -135,5 +137,5 @@ def _weights(count: int, length: int, step: float) -> csr_array:
 def _nearest(count: int, length: int, step: float) -> tuple[Int32[np.ndarray, "count"], Bool[np.ndarray, "count"]]:
     """The pixel nearest to each position, of two equally near the one closer to the centre, so that mirrors agree."""
     position, inside = _positions(count, length, step)
-    towards_centre = _TIE * np.sign(position - (length - 1) / 2)
+    towards_centre = TIE * np.sign(position - (length - 1) / 2)
     return np.clip(np.floor(position + 0.5 - towards_centre), 0, length - 1).astype(np.int32), inside

@@ -60,8 +60,11 @@ class Segmentation(Task):
 
     def predict(self, params: Params, model_state: State, image_hu: Num[Array, "b h w"]) -> Float[Array, "b h w"]:
         """The probability of muscle in each pixel."""
-        outputs = network.evaluate(self.module, params, model_state, self.normalise(image_hu))
-        return jax.nn.sigmoid(outputs["logits"][..., 0])
+        return jax.nn.sigmoid(self.logits(params, model_state, image_hu))
+
+    def logits(self, params: Params, model_state: State, image_hu: Num[Array, "b h w"]) -> Float[Array, "b h w"]:
+        """The logit of muscle in each pixel, without augmentation."""
+        return network.evaluate(self.module, params, model_state, self.normalise(image_hu))["logits"][..., 0]
 
     def normalise(self, image_hu: Num[Array, "b h w"]) -> Float[Array, "b h w 3"]:
         """The network's input: HU within the window as [0, 1], three times, less ImageNet's mean, by its sd."""
