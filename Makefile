@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORK ?= quickstart
 
-.PHONY: quickstart test lint types unit clean
+PEERS ?= build/peers/bin/python
+OFFICIAL ?=
+ONLY ?=
+
+.PHONY: quickstart test lint types unit benchmark clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: requirements.txt pyproject.toml
@@ -35,6 +39,18 @@ types: $(VENV)/installed
 
 unit: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+# Runs the programs of benchmarks/ that need no private data, some half an hour on two cores, and writes their figures into
+# benchmarks/RESULTS.md. What they are compared with is installed into an environment of its own, unless PEERS names
+# Pythons or folders that have it, with commas between; PEERS= does without. ONLY=augmentation,metrics runs these alone,
+# also those that take hours (`python -m benchmarks --list`); OFFICIAL is a copy of The-Veeraraghavan-Lab/SMIT.
+benchmark: $(VENV)/installed $(if $(filter build/peers/bin/python,$(PEERS)),build/peers/installed)
+	$(BIN)/python -m benchmarks --peers=$(PEERS) --only=$(ONLY) --official=$(OFFICIAL)
+
+build/peers/installed: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv --clear build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@ \
+	  || echo "Not all peers could be installed; benchmarks without theirs are skipped."
 
 clean:
 	rm -rf $(WORK)

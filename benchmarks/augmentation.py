@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import measure, report
+from benchmarks.common import in_turns, report
 from mskjax.data.augment import Augmentation, augment
 
 SIZE = 512
@@ -29,10 +29,14 @@ def main() -> None:
     image_hu, mask, spacing_mm = _batch(4)
     fused = jax.jit(partial(augment, augmentation=ALWAYS))
     keys = iter(jax.random.split(jax.random.key(0), 200))
-    one = measure(lambda: fused(next(keys), image_hu[:1], mask[:1], spacing_mm[:1]))
-    four = measure(lambda: fused(next(keys), image_hu, mask, spacing_mm))
-    peers = {sigma: jax.jit(partial(_chain, sigma=sigma)) for sigma in (SIGMA, SIGMA / 10)}
-    wide, narrow = (measure(lambda chain=chain: chain(next(keys), image_hu[0], mask[0]), 5) for chain in peers.values())
+    wide_chain, narrow_chain = (jax.jit(partial(_chain, sigma=sigma)) for sigma in (SIGMA, SIGMA / 10))
+    calls = {
+        "one": lambda: fused(next(keys), image_hu[:1], mask[:1], spacing_mm[:1]),
+        "four": lambda: fused(next(keys), image_hu, mask, spacing_mm),
+        "wide": lambda: wide_chain(next(keys), image_hu[0], mask[0]),
+        "narrow": lambda: narrow_chain(next(keys), image_hu[0], mask[0]),
+    }
+    one, four, wide, narrow = in_turns(calls, rounds=9).values()
     report(
         "augmentation",
         fused_ms=round(one * 1e3, 2),

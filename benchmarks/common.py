@@ -1,4 +1,4 @@
-"""What every benchmark shares: a warm median, and one JSON line that says where and when it was taken.
+"""What every benchmark shares: warm medians, and one JSON line that says where and when it was taken.
 
 Run a benchmark from the repository root, as in `python -m benchmarks.augmentation`, and on an otherwise idle machine.
 """
@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,17 @@ def measure(function: Callable[[], Any], repeats: int = 20) -> float:
     """Median seconds of `repeats` calls after one that warms up; arrays that a call returns are waited for."""
     jax.block_until_ready(function())
     return statistics.median(_seconds(function) for _ in range(repeats))
+
+
+def in_turns(functions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each function, all of which take turns, so that a busy machine slows them alike.
+
+    One round warms up; arrays that a call returns are waited for.
+    """
+    for function in functions.values():
+        jax.block_until_ready(function())
+    taken = [{name: _seconds(function) for name, function in functions.items()} for _ in range(rounds)]
+    return {name: statistics.median(own[name] for own in taken) for name in functions}
 
 
 def report(name: str, **figures: Any) -> None:

@@ -1,7 +1,7 @@
 """Times LIME against forward passes and against the lime package, and counts what Grad-CAM compiles.
 
     python -m pip install --no-deps --target=FOLDER lime scikit-learn joblib threadpoolctl
-    PYTHONPATH=FOLDER python -m benchmarks.explanations [--model=resnet50] [--samples=100] [--only=grad_cam]
+    python -m benchmarks.explanations --peers=FOLDER [--model=resnet50] [--samples=100] [--only=grad_cam]
 
 LIME's perturbations of a 224x224 slice are to cost at most a tenth more than as many forward passes in batches of the
 same size, and less than the lime package with the same network, batch size and superpixels; each figure is the median
@@ -14,6 +14,7 @@ import argparse
 import importlib
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -112,12 +113,15 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=("lime", "grad_cam"))
+    parser.add_argument("--peers", default="", help="a folder of packages with lime, where it is not installed")
     given = parser.parse_args()
+    sys.path += [given.peers] if given.peers else []
     if given.samples % given.batch_size:
         parser.error(f"--samples={given.samples} is no multiple of --batch_size={given.batch_size}")
     figures = {} if given.only == "grad_cam" else time_lime(given)
     figures |= {} if given.only == "lime" else time_grad_cam(given.model)
-    common.report("explanations", **vars(given), **figures)
+    asked = {name: value for name, value in vars(given).items() if name != "peers"}
+    common.report("explanations", **asked, **figures)
 
 
 if __name__ == "__main__":

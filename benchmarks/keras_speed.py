@@ -9,16 +9,14 @@ also asked by `predict`, as its users do. Figure to reach: at most 1 for each of
 
 import argparse
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks.common import report
+from benchmarks.common import in_turns, report
 from mskjax import models
 
 KERAS = {
@@ -40,15 +38,7 @@ def main() -> None:
     sys.path.append(arguments.peers)
     image = np.random.default_rng(0).uniform(-1, 1, (IMAGES, SIZE, SIZE, 3)).astype(np.float32)
     calls = {"ours": ours(arguments.network, image), **theirs(arguments.network, image)}
-    for call in calls.values():
-        call()  # compiles
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(arguments.rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(own) for name, own in times.items()}
+    medians = in_turns(calls, arguments.rounds)
     report(
         f"keras_speed_{arguments.network}",
         **{f"{name}_s": round(median, 2) for name, median in medians.items()},

@@ -1,6 +1,7 @@
 """Times `launch.measure` with a given mask, from start to exit (to stay under 6 s for 51 slices of 512x512).
 
-    python -m benchmarks.measuring SERIES_FOLDER
+    python -m benchmarks.measuring            # slices made on the spot
+    python -m benchmarks.measuring FOLDER     # a series of your own
 
 The mask is all soft tissue of the series, so that every slice has something to measure, to draw and to write.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from benchmarks import common
+from benchmarks import common, reading
 from mskjax.data import read_image
 from mskjax.data.writing import write_mask
 
@@ -25,9 +26,10 @@ def soft_tissue(image: sitk.Image) -> sitk.Image:
     return mask
 
 
-def main(series: str) -> None:
-    image = read_image(series)
-    with tempfile.TemporaryDirectory() as folder:
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as made:
+        series = sys.argv[1] if len(sys.argv) > 1 else reading.write(Path(made))
+        image = read_image(series)
         mask = Path(folder) / "mask.nii.gz"
         write_mask(mask, soft_tissue(image))
         output = Path(folder) / "output"
@@ -37,4 +39,4 @@ def main(series: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -47,6 +47,7 @@ def figures(name: str, folder: Path) -> dict[str, Any]:
     named = [key for key in outputs if key in arrays]
     found: dict[str, Any] = {"parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))}
     found["output_error"] = {key: largest(outputs[key] - arrays[key]) for key in named}
+    found["largest_output_error"] = max(found["output_error"].values())
     found["output_error_of_torch"] = {key: largest(arrays[f"float32/{key}"] - arrays[key]) for key in named}
     found["output_largest"] = {key: largest(arrays[key]) for key in named}
     for dtype in ("float32", "float64"):
