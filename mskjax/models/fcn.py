@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from mskjax.models.activation import relu
 from mskjax.models.initial import uniform_fan_in
 from mskjax.models.layers import BatchNorm, Conv, parameter_dtype, resize_bilinear
 from mskjax.models.resnet import Backbone, Images
@@ -23,7 +24,7 @@ class FCNHead(nn.Module):
     def __call__(self, image: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w {self.num_classes}"]:
         """Logits in float32 on the input's own grid."""
         conv = Conv(image.shape[-1] // 4, size=3, kernel_init=uniform_fan_in, dtype=self.dtype, name="conv")
-        image = nn.relu(BatchNorm(dtype=self.dtype, name="bn")(conv(image), train=train))
+        image = relu(BatchNorm(dtype=self.dtype, name="bn")(conv(image), train=train))
         image = nn.Dropout(self.dropout, deterministic=not train)(image)
         dtype = parameter_dtype(self.dtype)
         return Conv(self.num_classes, use_bias=True, kernel_init=uniform_fan_in, dtype=dtype, name="logits")(image)

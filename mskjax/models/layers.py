@@ -63,7 +63,9 @@ class Conv(nn.Module):
         size = kernel.shape[:-2]
         if set(size) == {1}:
             step = slice(None, None, self.stride)
-            return image[(slice(None), *(step for _ in size))] @ kernel.reshape(kernel.shape[-2:])
+            image = image[(slice(None), *(step for _ in size))]
+            rows = image.reshape(-1, image.shape[-1]) @ kernel.reshape(kernel.shape[-2:])
+            return rows.reshape(*image.shape[:-1], -1)
         spans = [self.dilation * (length - 1) for length in size]
         if self.padding == "valid":
             _check_fits(image, spans)

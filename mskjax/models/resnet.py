@@ -16,6 +16,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 from numpy import ndarray
 
+from mskjax.models.activation import relu
 from mskjax.models.layers import BatchNorm, Conv, Linear, max_pool, parameter_dtype
 
 Images = Float[Array | ndarray, "b h w 3"]
@@ -40,18 +41,18 @@ class Bottleneck(nn.Module):
         norm = functools.partial(BatchNorm, dtype=self.dtype)
         residual = self._named("1_conv", conv(self.planes, name="conv1")(image))
         residual = self._named("1_bn", norm(name="bn1")(residual, train=train))
-        residual = self._named("1_relu", nn.relu(residual))
+        residual = self._named("1_relu", relu(residual))
         middle = conv(self.planes, size=3, stride=self.stride, dilation=self.dilation, name="conv2")
         residual = self._named("2_conv", middle(residual))
         residual = self._named("2_bn", norm(name="bn2")(residual, train=train))
-        residual = self._named("2_relu", nn.relu(residual))
+        residual = self._named("2_relu", relu(residual))
         residual = self._named("3_conv", conv(4 * self.planes, name="conv3")(residual))
         residual = self._named("3_bn", norm(name="bn3")(residual, train=train))
         if self.stride != 1 or image.shape[-1] != 4 * self.planes:
             shortcut = conv(4 * self.planes, stride=self.stride, name="downsample_conv")
             image = self._named("0_conv", shortcut(image))
             image = self._named("0_bn", norm(name="downsample_bn")(image, train=train))
-        return self._named("out", nn.relu(self._named("add", image + residual)))
+        return self._named("out", relu(self._named("add", image + residual)))
 
     def _named(self, layer: str, image: Array) -> Array:
         return checkpoint_name(image, f"{self.block}_{layer}")
@@ -75,7 +76,7 @@ class Backbone(nn.Module):
         image = jnp.asarray(image, self.dtype)
         stem = checkpoint_name(Conv(self.width, size=7, stride=2, dtype=self.dtype, name="conv1")(image), "conv1_conv")
         stem = checkpoint_name(BatchNorm(dtype=self.dtype, name="bn1")(stem, train=train), "conv1_bn")
-        stem = checkpoint_name(nn.relu(stem), "conv1_relu")
+        stem = checkpoint_name(relu(stem), "conv1_relu")
         outputs: dict[str, Array] = {"stem": checkpoint_name(max_pool(stem), "pool1_pool")}
         image, reached = outputs["stem"], 1
         for stage, (blocks, dilate) in enumerate(zip(self.stage_sizes, (False, *self.dilate), strict=True), start=1):
