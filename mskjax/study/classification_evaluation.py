@@ -19,8 +19,9 @@ from mskjax.data.dataset import SPLITS, Dataset, read_dataset
 from mskjax.data.splits import counted
 from mskjax.files import atomic_path, read_json, remove, require_folder, write_json
 from mskjax.measure.diagnosis import Threshold, youden_threshold
-from mskjax.study import classification_report, diagnosis_plate, diagnosis_summary, evaluation_folder, origin, plates
+from mskjax.study import classification_report, diagnosis_plate, diagnosis_summary, evaluation_folder, plates
 from mskjax.study.classifier import Classifier, load_classifier
+from mskjax.training import origin
 
 OUTPUTS = ("cases.csv", f"{diagnosis_plate.NAME}.png", "report.html", "summary.json")
 # To be raised when a figure or the report changes, so that former evaluations are made anew.

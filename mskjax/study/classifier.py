@@ -15,7 +15,7 @@ from mskjax import convert, tasks
 from mskjax.data import batches
 from mskjax.data.dataset import Slices
 from mskjax.files import read_json, sha256
-from mskjax.study import origin
+from mskjax.training import origin
 from mskjax.training.start import weight_file
 from mskjax.types import Variables
 

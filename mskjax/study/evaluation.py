@@ -12,10 +12,11 @@ from PIL import Image
 from mskjax.data.dataset import Dataset, Slices, read_dataset, require_hu, require_masks
 from mskjax.data.volume_folder import Volumes, read_volumes
 from mskjax.files import require_folder
-from mskjax.study import evaluation_folder, origin, report
+from mskjax.study import evaluation_folder, report
 from mskjax.study.overlays import draw_slice
 from mskjax.study.prediction import Predictor, VolumePredictor, load_predictor, predict_mask, progress, thresholded
 from mskjax.study.summary import CASE_COLUMNS, score, summarise
+from mskjax.training import origin
 
 Masks = list[Bool[np.ndarray, "_ _"]]  # slices of a dataset differ in size
 

@@ -16,8 +16,9 @@ import pandas as pd
 
 import mskjax
 from mskjax.files import atomic_path, read_json, remove, sha256, write_json
-from mskjax.study import origin, report
+from mskjax.study import report
 from mskjax.study.summary import UNITS, Summary
+from mskjax.training import origin
 
 # To be raised when a metric, the report or an overlay changes, so that former evaluations are made anew.
 _EDITION = 2

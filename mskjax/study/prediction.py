@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int16, Integer
 from tqdm import tqdm
 
 from mskjax.data.volume_grid import VolumeGrid
-from mskjax.study import origin
+from mskjax.training import origin
 
 Predictor = Callable[[Int16[np.ndarray, "n h w"], Float[np.ndarray, "2"]], Float[np.ndarray, "n h w"]]
 THRESHOLD = 0.5  # of the sigmoid's output (study A), or of the softmax's

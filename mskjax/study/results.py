@@ -35,10 +35,10 @@ from mskjax.study.case_scores import COLUMNS, of_networks, write_cases
 from mskjax.study.data_efficiency import PRETEXTS, Cell, checked, plan, pretexts, run_config
 from mskjax.study.evaluation_folder import write_table
 from mskjax.study.mask_judge import read_scores
-from mskjax.study.origin import are_phantoms, provenance_of
 from mskjax.study.study_findings import StudyFindings
 from mskjax.study.study_folder import SUMMARY
 from mskjax.training import provenance
+from mskjax.training.origin import are_phantoms, provenance_of
 
 # To be raised when a statistic, a figure or the report changes, so that former results are made anew.
 EDITION = 3

@@ -35,13 +35,13 @@ from mskjax.study import (
 )
 from mskjax.study.evaluation_folder import write_table
 from mskjax.study.explanation_folder import Explanations
-from mskjax.study.origin import are_phantoms, provenance_of
 from mskjax.study.plates import Plate
 from mskjax.study.sarcopenia import Cell, checked, missing, plan, run_config
 from mskjax.study.sarcopenia_cohort import notes
 from mskjax.study.sarcopenia_findings import SarcopeniaFindings, called
 from mskjax.study.sarcopenia_scores import Pair, best_pairs, decided, gather, measure, pairs
 from mskjax.study.study_folder import SUMMARY
+from mskjax.training.origin import are_phantoms, provenance_of
 
 # To be raised when a figure, a table or the report changes, so that former results are made anew.
 EDITION = 3

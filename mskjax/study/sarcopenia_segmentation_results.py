@@ -38,11 +38,11 @@ from mskjax.study.area_findings import AreaFindings, called
 from mskjax.study.area_scores import PERCENT, gather, of_part
 from mskjax.study.evaluation_folder import write_table
 from mskjax.study.mask_judge import PREDICTIONS, read_masks
-from mskjax.study.origin import are_phantoms, provenance_of
 from mskjax.study.plates import Plate
 from mskjax.study.sarcopenia_cohort import notes
 from mskjax.study.sarcopenia_segmentation import checked, missing, plan, run_config
 from mskjax.study.study_folder import SUMMARY
+from mskjax.training.origin import are_phantoms, provenance_of
 
 # To be raised when a figure, a table or the report changes, so that former results are made anew.
 EDITION = 2

@@ -13,9 +13,10 @@ from mskjax.data import read_image, read_mask
 from mskjax.data.dicom import read_series
 from mskjax.data.orientation import require_untilted, tilt_degrees, to_axial
 from mskjax.data.volumes import is_volume
-from mskjax.study import origin, scan_folder
+from mskjax.study import scan_folder
 from mskjax.study.measurement import Measurement, Options, measure_slices
 from mskjax.study.prediction import Predictor, VolumePredictor, load_predictor, predict_mask, progress, thresholded
+from mskjax.training import origin
 
 
 def measure_scan(

@@ -28,9 +28,10 @@ from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_a
 from mskjax.data.writing import write_mask, write_seg
 from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 from mskjax.measure import bone
-from mskjax.study import decisions, origin
+from mskjax.study import decisions
 from mskjax.study.measurement import Measurement
 from mskjax.study.overlays import columns_for, draw_slice, montage, with_legend
+from mskjax.training import origin
 
 COLUMNS: tuple[str, ...] = ("slice_index", "sma_cm2", "smd_hu", "smi_cm2_m2")
 FIGURES = ("measurements.csv", "decisions.csv", "measurements.json")

@@ -6,8 +6,8 @@ from typing import Any
 
 from mskjax.data.dataset import Dataset, read_dataset
 from mskjax.files import read_json
-from mskjax.study.origin import dataset_sha256
 from mskjax.training import provenance
+from mskjax.training.origin import dataset_sha256
 
 SUMMARY = "summary.json"
 

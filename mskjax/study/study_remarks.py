@@ -14,7 +14,7 @@ from mskjax.study.case_scores import of_readers
 from mskjax.study.cell_run import read_failure
 from mskjax.study.data_efficiency import Cell, notes
 from mskjax.study.observers import cautions
-from mskjax.study.origin import provenance_of
+from mskjax.training.origin import provenance_of
 
 LATE = 0.9  # of a run's steps
 

@@ -10,11 +10,11 @@ from configs import data_efficiency as muscle
 from configs import sarcopenia_classification as diagnosis
 from configs import sarcopenia_segmentation as volumes
 from mskjax.files import sha256, write_json
-from mskjax.study import data_efficiency, origin, sarcopenia, sarcopenia_segmentation
+from mskjax.study import data_efficiency, sarcopenia, sarcopenia_segmentation
 from mskjax.study.evaluation import evaluate
 from mskjax.study.explanations import explain
 from mskjax.study.prediction import load_predictor
-from mskjax.training import provenance
+from mskjax.training import origin, provenance
 from mskjax.training.start import weight_record
 
 LABELLED = pd.DataFrame(

@@ -11,9 +11,9 @@ from dicom_files import write_series
 from scans import AREA, PIXEL_CM2, muscle, read_rows, scan_hu, write_nifti
 
 from mskjax.files import sha256
-from mskjax.study.origin import learned_from_phantoms
 from mskjax.study.scan import measure_scan, parse_labels, parse_slices, parse_window
 from mskjax.study.scan_folder import table
+from mskjax.training.origin import learned_from_phantoms
 
 
 def test_a_given_mask_is_measured_as_it_is(nifti, mask, tmp_path):
