@@ -106,6 +106,8 @@ def finish() -> None:
 
 
 if __name__ == "__main__":
+    if DEVICE == "cpu" and sys.argv[4] != "eager":
+        sys.exit("this torch sees no GPU; name with --peers a Python with a build of torch that does")
     batch, size, steps = map(int, sys.argv[1:4])
     torch.backends.cudnn.benchmark = True
     training = Training(batch, size, sys.argv[4], [int(blocks) for blocks in sys.argv[5:]])
