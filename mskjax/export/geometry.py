@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 
 from mskjax.data.batches import PARTS, TIE
 from mskjax.data.dataset import AIR_HU
+from mskjax.export.artifact import FINEST_MM
 from mskjax.measure.bone import BONE_ABOVE_HU, MARGIN_MM, TOLERANCE_MM
 
-FINEST_MM = 0.25
 REACH = round(MARGIN_MM / FINEST_MM)  # pixels from which bone can reach, in either direction
 # A spacing comes as float32, so that three pixels of 0.6667 mm, which lie within the tolerance, must not leave it.
 SLACK_MM = 4e-7

@@ -1,0 +1,182 @@
+"""The model card beside an export: what it is, how it was verified, where it comes from, and what it is not for."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+
+from mskjax.export import descent, interfaces
+from mskjax.export.descent import UNKNOWN
+from mskjax.export.source import Source
+from mskjax.tasks.intensity import IMAGENET_MEAN, IMAGENET_STD
+
+Lines = list[str]
+About = Mapping[str, Any]
+KINDS = {
+    "safetensors": "The weights of a network, under the names of the PyTorch network that it equals",
+    "stablehlo": "A whole measurement with its weights, as one StableHLO program (jax.export) for CPU, CUDA and TPU",
+    "onnx": "A whole measurement with its weights, as one ONNX file",
+}
+LIMITS = (
+    "A research tool and no medical device: no decision about a patient may rest on it.",
+    "It is for axial CT slices at the third lumbar vertebra (L3). It does not find L3, and does not notice another "
+    "level, another part of the body, artefacts or implants.",
+    "What it gives must be looked at beside the image, slice by slice.",
+)
+PHANTOMS = "It has learned from drawn phantoms only: its figures for a patient's scan mean nothing."
+
+
+def text(name: str, digest: str, source: Source, about: About) -> str:
+    """The card of the file `name` with this SHA-256, in Markdown."""
+    sections = {
+        "What it is": _what(name, digest, source, about),
+        "Inputs and outputs": interfaces.lines(source, about),
+        "Preprocessing": _preprocessing(source, about),
+        "Verification": [f"As it was written: {verified(about)}.", "", _sample(about)],
+        "Training data": _training_data(source, about),
+        "Metrics": _metrics(source),
+        "Provenance": _provenance(source, about),
+        "Limits of use": [f"- {limit}" for limit in (*LIMITS, *_own_limits(about))],
+        "Licence": _licence(about),
+    }
+    parts = [f"# {name}", *("\n".join([f"## {title}", "", *lines]) for title, lines in sections.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def verified(about: About) -> str:
+    """How an export was verified and what came out, in one phrase."""
+    found = about["verification"]
+    if about["format"] == "safetensors":
+        return (
+            f"{found['tensors']} tensors, read back bit for bit as the run has them; the network's answers to a drawn "
+            f"example are within {found['logit_error']:.2g} of the run's"
+        )
+    rows, columns = found["shape"]
+    differ = found["mask_differs"]
+    return (
+        f"on {found['slices']} slice{'s' * (found['slices'] != 1)} of {rows}x{columns} pixels the logits are within "
+        f"{found['logit_error']:.2g} of the run's, which reach {found['largest_logit']:.3g}; of {found['pixels']} "
+        f"pixels {found['near_half']} have a logit within 0.0001 of 0, and the mask differs in "
+        f"{f'{differ} of these' if differ else 'none'}; areas are within {found['area_error_cm2']:.2g} cm2"
+    )
+
+
+def _what(name: str, digest: str, source: Source, about: About) -> Lines:
+    options = json.dumps(source.config["task"]["model"], sort_keys=True)
+    rows = {
+        "file": f"`{name}`, SHA-256 `{digest}`",
+        "task": source.task,
+        "network": f"{source.model}, as `{options}`",
+        "numbers": "float32"
+        + ("" if about["format"] == "safetensors" else "; HU are fitted and areas taken in float64"),
+    }
+    return [f"{KINDS[about['format']]}. Exported from the run `{about['folder']}` of mskjax.", "", *_table(rows)]
+
+
+def _preprocessing(source: Source, about: About) -> Lines:
+    task, side = source.config["task"], source.config["image_size"]
+    steps = [f"as the run has learned it, on {side} pixels a side: {_fitting(source)}"]
+    if "window_hu" in task:
+        steps.append(f"HU from {_edge(task, -1):g} to {_edge(task, 1):g} become 0 to 1; what lies outside is clipped")
+    if "preprocessing" in task:
+        steps.append(f"resized to {task.get('resize', 224)} pixels; then the convention `{task['preprocessing']}`")
+    elif not source.task.startswith(("volume", "self")):
+        steps.append(f"three copies, less {IMAGENET_MEAN}, divided by {IMAGENET_STD}")
+    within = about["format"] != "safetensors"
+    told = "All of it is inside the file." if within else "None of it is in the file, which holds the weights alone."
+    return [told, "", *(f"- {step}" for step in steps)]
+
+
+def _fitting(source: Source) -> str:
+    if source.task.startswith(("volume", "self")):
+        return "crops of whole scans on the dataset's spacing, along the axes of RAS"
+    return "slices centred in a square of square pixels whose pitch is the slice's longer side over that, bilinear"
+
+
+def _edge(task: Mapping[str, Any], sign: int) -> float:
+    return task["level_hu"] + sign * task["window_hu"] / 2
+
+
+def _sample(about: About) -> str:
+    names = about["verification"]["sample"]
+    told = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+    whole = len(set(names)) == 1 or about["learned_from_phantoms_only"]
+    kept = "It is stored" if whole else "What shows no patient is stored"
+    return f"The sample: {told}. {kept} beside the file (`.sample.npz`), with what came out."
+
+
+def _training_data(source: Source, about: About) -> Lines:
+    counts = source.dataset.manifest.get("counts") if source.dataset else None
+    digests = about["dataset_sha256"] or {}
+    drawn = {True: "yes", False: "no", None: UNKNOWN}
+    rows = {
+        "dataset": ", ".join(f"`{name}` SHA-256 `{digest}`" for name, digest in digests.items()) or UNKNOWN,
+        "counts": ", ".join(f"{count} {name}" for name, count in (counts or {}).items()) or UNKNOWN,
+        "drawn phantoms only": drawn[about["learned_from_phantoms_only"]],
+        "people, scanners, protocols, readers": UNKNOWN,
+    }
+    return _table(rows)
+
+
+def _metrics(source: Source) -> Lines:
+    lines = _table({name: _number(value) for name, value in descent.training_scores(source).items()})
+    evaluation = descent.evaluation(source)
+    if evaluation is None:
+        return [*lines, "", "The run's folder has no evaluation of these weights; launch.evaluate makes one."]
+    columns = ("mean", "sd", "median", "cases", "non_finite")
+    return [
+        *lines,
+        "",
+        f"Evaluated on the {evaluation['made_from']['split']} split of its own dataset, {evaluation['cases']} cases:",
+        "",
+        f"| metric | {' | '.join(columns)} |",
+        "| --- |" + " --- |" * len(columns),
+        *(
+            f"| {name} | {' | '.join(_number(row.get(column)) for column in columns)} |"
+            for name, row in evaluation["metrics"].items()
+        ),
+    ]
+
+
+def _provenance(source: Source, about: About) -> Lines:
+    starts = source.provenance.get("starts") or [{}]
+    begun = [
+        f"{step['file']} (SHA-256 {step.get('sha256', UNKNOWN)}), of {step['source']}" for step in about["descent"]
+    ]
+    settings = ("seed", "learning_rate", "batch_size", "epochs")
+    rows = {
+        "run's weights": f"SHA-256 `{about['weights_sha256']}`",
+        "begun with": "; ".join(begun) or ("random weights" if "weights" in source.provenance else UNKNOWN),
+        "training began": starts[0].get("time_utc", UNKNOWN),
+        "versions": ", ".join(f"{name} {version}" for name, version in starts[-1].get("versions", {}).items())
+        or UNKNOWN,
+        "source revision": starts[-1].get("git_revision") or UNKNOWN,
+        "settings": ", ".join(f"{name} {source.config[name]}" for name in settings if name in source.config),
+        "exported with": f"mskjax {about['mskjax']}, jax {jax.__version__}",
+    }
+    return _table(rows)
+
+
+def _own_limits(about: About) -> Iterable[str]:
+    if about["learned_from_phantoms_only"]:
+        yield PHANTOMS
+
+
+def _licence(about: About) -> Lines:
+    told = "mskjax's code is under the Apache License 2.0. Whoever trained these weights says what theirs is."
+    return [
+        told,
+        *(line for step in about["descent"] for line in ("", f"Begun with {step['file']}: {step['licence']}.")),
+    ]
+
+
+def _table(rows: Mapping[str, str]) -> Lines:
+    return ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in (rows or {"": UNKNOWN}).items())]
+
+
+def _number(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

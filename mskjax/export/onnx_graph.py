@@ -1,0 +1,143 @@
+"""Converts a run's measurement to ONNX and runs it on the sample; in the environment that has jax2onnx.
+
+    python -m mskjax.export.onnx_graph FOLDER
+
+FOLDER holds request.json ({"config", "weights", "shape"}) and sample.npz (image_hu, spacing_mm); it gets model.onnx and
+outputs.npz, with the logits too. jax2onnx keeps to one type of real numbers in a graph: what comes before the network
+and after it, float64, and the network, float32, are converted apart and joined here.
+"""
+
+# pyright: reportMissingImports=false
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+
+from mskjax.convert import load_variables
+from mskjax.export import program
+from mskjax.export.program import INPUTS, OUTPUTS
+from mskjax.files import read_json
+from mskjax.types import Variables
+
+BATCH = "b"
+DOCUMENTATION = "Muscle in axial CT slices at L3, by mskjax; a research tool and no medical device."
+Shapes = Mapping[str, tuple[int | str, ...]]
+
+
+def main(folder: Path) -> None:
+    """Writes model.onnx and outputs.npz."""
+    import onnx
+    import onnxruntime
+
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+    request = read_json(folder / "request.json")
+    variables, _ = load_variables(request["weights"])
+    model = build(request["config"], variables, tuple(request["shape"]))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with np.load(folder / "sample.npz") as sample:
+        inputs = {name: sample[name].astype(np.float32) for name in INPUTS}
+    logits = session.run(["logits"], inputs)[0]
+    del model.graph.output[len(OUTPUTS) :]
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    np.savez(
+        folder / "outputs.npz", **dict(zip(OUTPUTS, session.run(list(OUTPUTS), inputs), strict=True)), logits=logits
+    )
+
+
+def build(config: Mapping[str, Any], variables: Variables, shape: tuple[int, ...]) -> Any:
+    """The ONNX model of `OUTPUTS` and "logits" for slices of `shape` pixels and batches of any number."""
+    from onnx import TensorProto, compose, helper
+
+    size, logits = config["image_size"], program.network(config, variables)
+    slices: Shapes = {"image_hu": (BATCH, *shape), "spacing_mm": (BATCH, 2)}
+    squares: Shapes = {"squares": (BATCH, size, size)}
+
+    def network(squares: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = logits(squares)
+        return found, jax.nn.sigmoid(found)
+
+    def after(image_hu: jax.Array, spacing_mm: jax.Array, muscle: jax.Array) -> tuple[jax.Array, ...]:
+        outputs = program.after(image_hu, spacing_mm, muscle)
+        return tuple(outputs[name] for name in OUTPUTS)
+
+    def before(image_hu: jax.Array, spacing_mm: jax.Array) -> jax.Array:
+        return program.before(image_hu, spacing_mm, size)
+
+    parts = {
+        "before": convert(before, slices, ["squares"], exact=True),
+        "network": convert(network, squares, ["logits", "muscle"], exact=False),
+        "after": convert(after, {**slices, **squares}, list(OUTPUTS), exact=True),
+    }
+    parts = {name: compose.add_prefix(part, f"{name}/") for name, part in parts.items()}
+    real, exact = TensorProto.FLOAT, TensorProto.DOUBLE
+    cast = lambda source, target, kind: helper.make_node("Cast", [source], [target], to=kind)  # noqa: E731
+    nodes = [
+        *(cast(name, f"{part}/{name}", exact) for name in INPUTS for part in ("before", "after")),
+        *parts["before"].graph.node,
+        cast("before/squares", "network/squares", real),
+        *parts["network"].graph.node,
+        cast("network/muscle", "after/squares", exact),
+        *parts["after"].graph.node,
+        cast("after/probability", "probability", real),
+        cast("after/mask", "mask", TensorProto.BOOL),
+        cast("after/area_cm2", "area_cm2", real),
+        cast("network/logits", "logits", real),
+    ]
+    dims: Shapes = {**slices, "probability": slices["image_hu"], "mask": slices["image_hu"], "area_cm2": (BATCH,)}
+    dims = {**dims, "logits": squares["squares"]}
+    kinds = {"mask": TensorProto.BOOL}
+    infos = {name: helper.make_tensor_value_info(name, kinds.get(name, real), dims[name]) for name in dims}
+    constants = [constant for part in parts.values() for constant in part.graph.initializer]
+    outputs = [infos[name] for name in (*OUTPUTS, "logits")]
+    graph = helper.make_graph(nodes, "mskjax", [infos[name] for name in INPUTS], outputs, constants, DOCUMENTATION)
+    first = parts["network"]
+    return helper.make_model(
+        graph, opset_imports=first.opset_import, ir_version=first.ir_version, producer_name="mskjax"
+    )
+
+
+def convert(function: Callable[..., Any], inputs: Shapes, outputs: Sequence[str], exact: bool) -> Any:
+    """The ONNX model of a function of arrays with these shapes; in float64 throughout if `exact`, else in float32."""
+    from jax2onnx import to_onnx
+    from onnx import TensorProto, numpy_helper
+
+    with default_platform():
+        model = to_onnx(
+            function,
+            list(inputs.values()),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            enable_double_precision=exact,
+        )
+    if not exact:  # some constants of jax2onnx 0.17 are float64 all the same
+        for constant in model.graph.initializer:
+            if constant.data_type == TensorProto.DOUBLE:
+                array = numpy_helper.to_array(constant).astype(np.float32)
+                constant.CopyFrom(numpy_helper.from_array(array, constant.name))
+    return model
+
+
+@contextlib.contextmanager
+def default_platform() -> Iterator[None]:
+    """Has `lax.platform_dependent` take the form for any platform, which ONNX cannot choose as a program is lowered."""
+    chosen = lax.platform_dependent
+    lax.platform_dependent = lambda *inputs, default, **_: default(*inputs)
+    try:
+        yield
+    finally:
+        lax.platform_dependent = chosen
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except ImportError as error:
+        sys.exit(f"{sys.executable} lacks {error.name}")

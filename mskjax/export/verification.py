@@ -1,0 +1,110 @@
+"""Whether an exported program gives what the run itself gives, and by how much they differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mskjax import measure
+from mskjax.data import batches
+from mskjax.export.program import THRESHOLD, network
+from mskjax.export.sample import Sample
+from mskjax.training.predict import Predictor
+from mskjax.types import Variables
+
+TOLERANCE = 1e-4  # of logits
+
+Outputs = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The largest differences from the run's own outputs, over all slices of a sample.
+
+    `near_half` counts the pixels whose logit is within 1e-4 of 0, of `pixels`; `mask_differs` those of them where the
+    masks differ: elsewhere they are the same. Areas are in cm2.
+    """
+
+    slices: int
+    pixels: int
+    logit_error: float
+    largest_logit: float
+    probability_error: float
+    near_half: int
+    mask_differs: int
+    area_error_cm2: float
+
+
+def reference(config: Mapping[str, Any], variables: Variables, sample: Sample) -> dict[str, np.ndarray]:
+    """What launch.measure makes of the slices, bone looked for in 2-D, and the network's own "logits".
+
+    Raises `ValueError` where the run predicts no numbers.
+    """
+    size = config["image_size"]
+    logits = jax.jit(lambda variables, squares: network(config, variables)(squares))
+    predict = Predictor(lambda *given: jax.nn.sigmoid(logits(*given)), variables, size, batch_size=1)
+    found: dict[str, list[Any]] = {name: [] for name in ("probability", "mask", "area_cm2", "logits")}
+    for image_hu, spacing in zip(sample.image_hu, sample.spacing_mm, strict=True):
+        spacing_mm = spacing.astype(np.float64)
+        probability = predict(image_hu[None], spacing_mm)[0]
+        if not np.isfinite(probability).all():
+            raise ValueError("the run predicts values that are no numbers; its weights are damaged, so train it again")
+        mask = measure.remove_bone(image_hu, probability > THRESHOLD, spacing_mm)
+        square = batches.fit_image(image_hu, spacing_mm, size)[None]
+        values = (
+            probability,
+            mask,
+            measure.muscle_area_cm2(mask, spacing_mm),
+            np.asarray(logits(variables, square))[0],
+        )
+        for name, value in zip(found, values, strict=True):
+            found[name].append(value)
+    return {name: np.stack(values) for name, values in found.items()}
+
+
+def compare(expected: Outputs, found: Outputs, spacing_mm: Float[np.ndarray, "n 2"]) -> Agreement:
+    """How far an exported program's outputs are from the run's own.
+
+    Raises `ValueError` where a logit differs by more than 1e-4, the mask where the logit is not within 1e-4 of 0, or
+    the area by more than the pixels that do.
+    """
+    near = _near_half(expected["probability"])
+    differs = expected["mask"] != found["mask"]
+    agreement = Agreement(
+        slices=len(near),
+        pixels=near.size,
+        logit_error=_largest(expected["logits"] - found["logits"]),
+        largest_logit=_largest(expected["logits"]),
+        probability_error=_largest(expected["probability"] - found["probability"]),
+        near_half=int(near.sum()),
+        mask_differs=int((differs & near).sum()),
+        area_error_cm2=_largest(expected["area_cm2"] - found["area_cm2"]),
+    )
+    if not agreement.logit_error <= TOLERANCE:
+        raise ValueError(
+            f"its logits differ from the run's by up to {agreement.logit_error:.2g}, more than {TOLERANCE:g}"
+        )
+    if (differs & ~near).any():
+        raise ValueError(
+            f"its mask differs in {(differs & ~near).sum()} pixels whose logit is not within {TOLERANCE:g} of 0"
+        )
+    allowed = differs.sum((1, 2)) * spacing_mm.prod(1) / 100 + 1e-6 * expected["area_cm2"]
+    if not (np.abs(expected["area_cm2"] - found["area_cm2"]) <= allowed).all():
+        raise ValueError(
+            f"its areas differ by {agreement.area_error_cm2:.3g} cm2, more than the pixels that differ have"
+        )
+    return agreement
+
+
+def _near_half(probability: Float[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
+    """Where the probability is that of a logit within the tolerance of 0."""
+    exact = probability.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return np.abs(np.log(exact) - np.log1p(-exact)) < TOLERANCE
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max())

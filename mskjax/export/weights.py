@@ -1,0 +1,75 @@
+"""A run's weights as safetensors that torchvision's or SMIT's own network loads strictly."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+from safetensors.numpy import save_file
+
+from mskjax import __version__, convert, models, tasks
+from mskjax.convert.families import torch_tensors
+from mskjax.convert.graft import COLLECTIONS
+from mskjax.data import phantom
+from mskjax.data.ras import axial_to_ras
+from mskjax.export.sample import PHANTOM, SEED
+from mskjax.export.source import Source
+from mskjax.export.verification import TOLERANCE
+from mskjax.tasks.intensity import window
+from mskjax.types import Variables
+
+ANSWERS = ("logits", "aux_logits", "patch_logits", "image_logits", "reconstruction")
+SCAN_MM = 300.0  # the side of the drawn scan
+
+
+def write(path: Path, source: Source) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Writes the weights; returns a sample, the network's input and answers as torch has them, and the figures.
+
+    Raises `ValueError` for a network that torch has no names for, and where the file read back is not the same.
+    """
+    network = {name: source.variables[name] for name in COLLECTIONS if name in source.variables}
+    tensors = torch_tensors(network, source.model, source.options)
+    about = {"model": source.model, "options": source.options, "weights_sha256": source.weights_sha256}
+    save_file(tensors, path, {"format": "pt", "mskjax": json.dumps({"version": __version__, **about})})
+    read_back = convert.load_weights(path, source.model, **source.options)
+    _check_equal(network, read_back)
+    image = _input(source)
+    answers, again = (_answers(source, variables, image) for variables in (network, read_back))
+    error = max(float(np.abs(answers[name] - again[name]).max()) for name in answers)
+    if not error <= TOLERANCE:
+        raise ValueError(f"the network's logits of the weights read back differ by up to {error:.2g}")
+    sample = {name: np.moveaxis(array, -1, 1) for name, array in {"image": image, **answers}.items()}
+    return sample, {"tensors": len(tensors), "logit_error": error, "sample": [PHANTOM]}
+
+
+def _check_equal(network: Variables, read_back: Variables) -> None:
+    own, other = (flatten_dict(tree, sep="/") for tree in (network, read_back))
+    unlike = [name for name in {**own, **other} if not _same(own.get(name), other.get(name))]
+    if unlike:
+        raise ValueError(f"{len(unlike)} of {len(own)} leaves read back are not those of the run, such as {unlike[0]}")
+
+
+def _same(own: Any, other: Any) -> bool:
+    return own is not None and other is not None and np.array_equal(own, other)
+
+
+def _answers(source: Source, variables: Variables, image: np.ndarray) -> dict[str, np.ndarray]:
+    module: Any = models.build(source.model, **source.options)
+    outputs: Mapping[str, Any] = jax.jit(lambda variables: module.apply(variables, image, train=False))(variables)
+    return {name: np.asarray(outputs[name]) for name in ANSWERS if name in outputs}
+
+
+def _input(source: Source) -> np.ndarray:
+    """What the network sees of a drawn slice, or of a drawn scan's middle."""
+    side, task = source.config["image_size"], tasks.build(source.config["task"])
+    if tasks.sees_volumes(source.config["task"]):
+        scan = phantom.volumes(1, (side, side, side), (SCAN_MM / side,) * 3, seed=SEED)
+        volume = jnp.asarray(axial_to_ras(scan.image_hu[0]))[None]
+        seen = window(volume, task.window_hu, task.level_hu)[..., None]
+    else:
+        seen = task.normalise(phantom.slices(1, side, seed=SEED).image_hu)
+    return np.asarray(seen, np.float32)
