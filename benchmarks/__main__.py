@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks import load, peers
 from benchmarks.programs import Program, read_programs
-from benchmarks.results import BUSY, MISSED, Row, replace_rows
+from benchmarks.results import BUSY, MISSED, Row, read_file, replace_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, programs = parser.parse_args(arguments), read_programs()
     try:
         chosen, among = choose(programs, given.only), peers.environments(given.peers)
-    except ValueError as error:
+        read_file(given.results)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if given.list:
@@ -59,15 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             machine, rows = take(program, among, given.official)
             replace_rows(given.results, machine, program.name, rows, list(programs))
-        except (Skipped, Failed) as reason:
-            kind = type(reason).__name__.lower()
+        except (Skipped, Failed, ValueError) as reason:
+            kind = "skipped" if isinstance(reason, Skipped) else "failed"
             said[kind].append(program.name)
             print(f"  {kind}: {reason}", flush=True)
             continue
         said["missed"] += [f"{program.name} ({row.figure})" for row in rows if MISSED in row.value]
         print(*(f"  {row.figure}: {row.value}" for row in rows), sep="\n")
         print(f"  took {(time.perf_counter() - start) / 60:.1f} min", flush=True)
-    print(*(f"{kind}: {', '.join(names)}" for kind, names in said.items() if names), sep="\n")
+    for kind, names in said.items():
+        if names:
+            print(f"{kind}: {', '.join(names)}")
     return int(bool(said["failed"]))
 
 
@@ -122,7 +125,7 @@ def rows_of(program: Program, home: peers.Environment, figures: dict[str, Any], 
         try:
             missed = MISSED if figure.is_missed(figures) else ""
             name, value = figure.name.format_map(figures), figure.told(figures)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise Failed(f"{figure.name!r} cannot be told from its JSON line ({error!r})") from error
         yield Row(figures["date"], program.name, name, f"{value}{missed}{busy}", figure.target, told)
 

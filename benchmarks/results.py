@@ -37,8 +37,7 @@ def replace_rows(path: Path, machine: str, program: str, rows: Sequence[Row], or
 
     Raises `ValueError` for a row that would not be read back.
     """
-    before, _, section = path.read_text(encoding="utf-8").partition(HEADING)
-    machines = read_rows(section)
+    before, machines = read_file(path)
     kept = [row for row in machines.get(machine, []) if row.program != program]
     places = {name: place for place, name in enumerate(order)}
     machines[machine] = sorted([*kept, *rows], key=lambda row: places.get(row.program, len(places)))
@@ -47,6 +46,12 @@ def replace_rows(path: Path, machine: str, program: str, rows: Sequence[Row], or
         raise ValueError(f"the rows of {program} on {machine} do not fit a table: {[astuple(row) for row in rows]}")
     with atomic_path(path) as temporary:
         temporary.write_text(f"{before.rstrip()}\n\n{HEADING}\n\n{INTRODUCTION}{written}", encoding="utf-8")
+
+
+def read_file(path: Path) -> tuple[str, dict[str, list[Row]]]:
+    """What stands above the latest figures, and the rows of each machine; `ValueError` as of `read_rows`."""
+    before, _, section = path.read_text(encoding="utf-8").partition(HEADING)
+    return before, read_rows(section)
 
 
 def read_rows(section: str) -> dict[str, list[Row]]:

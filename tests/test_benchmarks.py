@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import string
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import load, peers
+from benchmarks import load, peers, startup
 from benchmarks.programs import Figure, Program, read_programs
 from benchmarks.results import HEADING, Row, read_rows, replace_rows
 
@@ -189,6 +190,30 @@ def test_peers_are_found_where_they_are(tmp_path):
     assert peers.home_of(["some-peer"], [own, folder]) is folder
     assert folder.versions == {"some-peer": "2.5"}
     assert peers.home_of(["numpy", "some-peer"], [own, folder]) is None
+
+
+def test_a_broken_table_is_refused_before_anything_runs(results, capsys):
+    results.write_text(f"{ABOVE}\n{HEADING}\n\n### A\n\n| 2026-01-01 | metrics | Dice |\n")
+    assert runner.main([f"--results={results}"]) == 2
+    assert "'| 2026-01-01 | metrics | Dice |' has 3 cells and not 6" in capsys.readouterr().err
+
+
+def commands(source):
+    return [sys.executable, "-u", "-c", f"import time; {source}"]
+
+
+def test_a_start_is_timed_until_its_words():
+    waits = commands("print('weights'); time.sleep(0.2); print('the step begins'); time.sleep(60)")
+    assert 0.2 < startup.seconds_until("step begins", waits, os.environ, to_end=False) < 20
+    assert startup.seconds_until("begins", commands("print('begins')"), os.environ, to_end=True) < 20
+
+
+@pytest.mark.parametrize(
+    ("source", "to_end"), [("print('weights')", False), ("print('weights')", True), ("print('begins'); exit(3)", True)]
+)
+def test_a_start_that_fails_is_no_time(source, to_end):
+    with pytest.raises(RuntimeError, match="waited for 'begins'"):
+        startup.seconds_until("begins", commands(source), os.environ, to_end)
 
 
 def made(*arguments):
