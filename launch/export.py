@@ -9,7 +9,7 @@ RUN is a run of launch.train, or a study's cell that has kept its weights. safet
 or SMIT's own network, which loads them strictly. stablehlo (for CPU, CUDA and TPU in one file) and onnx take HU and
 spacing of slices of --height and --width and give probability, mask without bone, and area; they are of runs that
 segment slices. Each export is verified as it is written, on a drawn slice and on unseen ones of the run's dataset: one
-that does not agree with the run is not kept. Beside FILE come its sample (STEM.sample.npz) and model card (STEM.md).
+that does not agree with the run is not kept. Beside FILE come its sample (FILE.sample.npz) and model card (FILE.md).
 
 ONNX needs an environment of its own: python -m venv .venv-onnx && .venv-onnx/bin/pip install --editable ".[onnx]"
 """

@@ -2,6 +2,7 @@
 
     python -m launch.measure --image=SERIES_FOLDER --run=RUN --slice=25 --sex=F --height_m=1.72 --output=DIR
     python -m launch.measure --image=SERIES_FOLDER --run=RUN_OF_VOLUMES --level=25 --sex=F --output=DIR
+    python -m launch.measure --image=slice.dcm --artifact=muscle.stablehlo --output=DIR
     python -m launch.measure --image=scan.nii.gz --mask=corrected.nii.gz --label=1 --slice=20:30 --output=DIR
     python -m launch.measure --image=slice.dcm --mask=plain.png --mask=outlined.png --output=DIR
 
@@ -12,7 +13,8 @@ written is the one measured: the chosen slices, after bone and HU window; measur
 Bone is looked for in 3-D in a straight stack of slices and in 2-D in a single or gantry-tilted slice.
 Published cut-offs of low muscle are of L3: they decide, all side by side, on the slice --level, or on the slice that is
 measured alone. No command finds L3 by itself: look at the scan, and count from the feet.
-A run of volumes (configs/smit_segmentation.py) needs the whole scan, also where one slice is measured.
+A run of volumes (configs/smit_segmentation.py) needs the whole scan, also where one slice is measured. An artifact of
+launch.export takes slices of its own size alone, needs neither run nor config, and looks for bone in 2-D.
 """
 
 from absl import flags
@@ -22,6 +24,7 @@ from launch.main import run
 IMAGE = flags.DEFINE_string("image", None, "DICOM series folder or file, NIfTI or NRRD.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the results, replacing a former measurement's.", required=True)
 RUN = flags.DEFINE_string("run", None, "Run of launch.train that predicts the mask, of slices or of volumes.")
+ARTIFACT = flags.DEFINE_string("artifact", None, "Program of launch.export instead of a run: .stablehlo or .onnx.")
 MASK = flags.DEFINE_multi_string("mask", None, "Finished mask instead of a run; a plain and an outlined bitmap: twice")
 flags.DEFINE_string("series", None, "Which DICOM series, where the folder holds several.")
 LABEL = flags.DEFINE_multi_string("label", None, "Number or name of a label of the mask; several: 86,87 or twice")
@@ -44,6 +47,7 @@ def main() -> None:
         IMAGE.value,
         OUTPUT.value,
         run=RUN.value,
+        artifact=ARTIFACT.value,
         mask=MASK.value[0] if MASK.value and len(MASK.value) == 1 else MASK.value,
         label=parse_labels(LABEL.value),
         slices=SLICE.value,

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
+from mskjax.files import sha256
+
 FINEST_MM = 0.25  # the spacing down to which exported programs look for bone
 ONNX = ".onnx"
 MISSING = "onnxruntime is not installed here; install it (pip install onnxruntime), or export as stablehlo"
@@ -66,21 +68,20 @@ def load(path: str | Path) -> Artifact:
     return load_it(path)
 
 
-def described(path: str | Path) -> dict[str, Any]:
-    """What is known of the run that a program was exported from, told by the sample beside it; empty without one."""
-    sample = sample_path(path)
-    if not sample.is_file():
-        return {}
+def describe(path: str | Path) -> dict[str, Any]:
+    """A program's file name and digest, and of the run that it is of what the sample beside it says, if it is there."""
+    told = {"file": Path(path).name, "sha256": sha256(path)}
     try:
-        with np.load(sample, allow_pickle=False) as file:
-            return json.loads(str(file["about"]))
+        with np.load(sample_path(path), allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return {}
+        about = {}
+    return {**about, **told} if about.get("sha256") == told["sha256"] else told
 
 
 def sample_path(path: str | Path) -> Path:
     """Where the sample lies that a program was verified on."""
-    return Path(path).with_name(f"{Path(path).stem}.sample.npz")
+    return Path(path).with_name(f"{Path(path).name}.sample.npz")
 
 
 def _load_stablehlo(path: Path) -> Artifact:

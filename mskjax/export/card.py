@@ -28,10 +28,10 @@ LIMITS = (
 PHANTOMS = "It has learned from drawn phantoms only: its figures for a patient's scan mean nothing."
 
 
-def text(name: str, digest: str, source: Source, about: About) -> str:
-    """The card of the file `name` with this SHA-256, in Markdown."""
+def text(name: str, source: Source, about: About) -> str:
+    """The card of the file `name`, in Markdown."""
     sections = {
-        "What it is": _what(name, digest, source, about),
+        "What it is": _what(name, source, about),
         "Inputs and outputs": interfaces.lines(source, about),
         "Preprocessing": _preprocessing(source, about),
         "Verification": [f"As it was written: {verified(about)}.", "", _sample(about)],
@@ -63,10 +63,10 @@ def verified(about: About) -> str:
     )
 
 
-def _what(name: str, digest: str, source: Source, about: About) -> Lines:
+def _what(name: str, source: Source, about: About) -> Lines:
     options = json.dumps(source.config["task"]["model"], sort_keys=True)
     rows = {
-        "file": f"`{name}`, SHA-256 `{digest}`",
+        "file": f"`{name}`, SHA-256 `{about['sha256']}`",
         "task": source.task,
         "network": f"{source.model}, as `{options}`",
         "numbers": "float32"

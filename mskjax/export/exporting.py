@@ -1,8 +1,8 @@
 """What launch/export does: writes a run for other programs, verifies it, and says what it is.
 
     FILE              the weights or the program
-    STEM.sample.npz   what it was verified on and what came out; drawn slices alone, as it goes where the file goes
-    STEM.md           the model card
+    FILE.sample.npz   what it was verified on and what came out; drawn slices alone, as it goes where the file goes
+    FILE.md           the model card
 
 All three appear together once the file has been verified, and none of them if it fails.
 """
@@ -54,11 +54,11 @@ def export(
         else:
             _check_program(source, format, height, width)
             arrays, figures = _write_program(file, source, format, (height, width), onnx_python)
-        about = {**descent.about(source), "format": format, "verification": figures}
+        about = {**descent.about(source), "format": format, "sha256": sha256(file), "verification": figures}
         with atomic_path(sample_path(output)) as written:
             np.savez_compressed(written, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
-        with atomic_path(output.with_name(f"{output.stem}.md")) as written:
-            written.write_text(card.text(output.name, sha256(file), source, about), encoding="utf-8")
+        with atomic_path(output.with_name(f"{output.name}.md")) as written:
+            written.write_text(card.text(output.name, source, about), encoding="utf-8")
     return f"{output}: {card.verified(about)}"
 
 

@@ -58,8 +58,8 @@ def _smit(source: Source) -> list[str]:
     official = OFFICIAL.get(source.model, "the encoder")
     return [
         f"The names are those of {official} in The-Veeraraghavan-Lab/SMIT, commit 5d81399. Its state_dict loads them "
-        "strictly with releases of MONAI whose blocks have no third convolution where none is used (the names are those "
-        "with 1.6.1). Input: (b, 1, i, j, k) float32, prepared as below.",
+        "strictly with releases of MONAI whose blocks have no third convolution where none is used, such as 1.6.1. "
+        "Input: (b, 1, i, j, k) float32, prepared as below.",
     ]
 
 

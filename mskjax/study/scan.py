@@ -13,6 +13,7 @@ from mskjax.data import read_image, read_mask
 from mskjax.data.dicom import read_series
 from mskjax.data.orientation import require_untilted, tilt_degrees, to_axial
 from mskjax.data.volumes import is_volume
+from mskjax.export import artifact as exported
 from mskjax.study import scan_folder
 from mskjax.study.measurement import Measurement, Options, measure_slices
 from mskjax.study.prediction import Predictor, VolumePredictor, load_predictor, predict_mask, progress, thresholded
@@ -34,21 +35,26 @@ def measure_scan(
     level: int | None = None,
     sex: str | None = None,
     weight_kg: float | None = None,
+    artifact: str | Path | None = None,
 ) -> Measurement:
-    """Measures the scan `image` in the mask that `run` predicts or that is given, and writes the folder `output`.
+    """Measures the scan `image` in a mask that `run` or `artifact` predicts, or that is given; writes to `output`.
 
     `slices` is "K" or "A:B" (from A up to but not B), counted from 0 at the feet, and all slices where it is None;
     `label` says which of a given mask's labels; `hu_window` is "A:B" in HU, both included. Bone is cut out of
     predictions and left in given masks unless `remove_bone` says otherwise. `predictor` takes the place of the run's
-    own. Published cut-offs decide on the slice `level`, or on one measured alone, which should be L3, by `sex` ("M" or
-    "F"), height and weight. Raises `ValueError` or `OSError` where the input does not fit, or a file would be replaced
-    that was given or edited, and then writes nothing.
+    own; `artifact` is a program of launch.export, for which bone is looked for in 2-D. Published cut-offs decide on the
+    slice `level`, or on one measured alone, which should be L3, by `sex` ("M" or "F"), height and weight. Raises
+    `ValueError` or `OSError` where the input does not fit, or a file would be replaced that was given or edited, and
+    then writes nothing.
     """
-    if (run is None) == (mask is None):
-        raise ValueError("give either a run, which predicts the mask, or a finished mask")
-    if run is not None and label is not None:
+    if sum(given is not None for given in (run, mask, artifact)) != 1:
         raise ValueError(
-            f"label {label!r} picks a part of a given mask, and a run makes its own; leave one of them out"
+            "give either a run or an artifact, which predicts the mask, or a finished mask; one of the three"
+        )
+    if mask is None and label is not None:
+        maker = "a run" if artifact is None else "an artifact"
+        raise ValueError(
+            f"label {label!r} picks a part of a given mask, and {maker} makes its own; leave one of them out"
         )
     window = None if hu_window is None else parse_window(hu_window)
     labels = None if label is None else tuple([label] if isinstance(label, int | str) else label)
@@ -63,16 +69,17 @@ def measure_scan(
     if mask is not None:
         muscle = to_axial(read_mask(mask, scan, label))[0] > 0
     else:
-        _warn_of_phantoms(str(run))
-        predictor = predictor or load_predictor(str(run), shows_windows=True)
+        if predictor is None:
+            predictor = exported.load(artifact) if artifact else load_predictor(str(run), shows_windows=True)
+        _warn_of_phantoms(run, artifact)
         if isinstance(predictor, VolumePredictor):
             require_untilted(scan, "a run that has learned volumes")
         muscle = _predict(predictor, image_hu, spacing_mm, chosen, level)
-    volumetric = len(image_hu) > 1 and not tilt_degrees(scan)
+    volumetric = len(image_hu) > 1 and not tilt_degrees(scan) and artifact is None
     by_volumes = mask is None and isinstance(predictor, VolumePredictor)
     measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric, by_volumes)
     sources = [] if is_volume(Path(image)) else read_series(image, series)
-    scan_folder.write(Path(output), scan, measurement, sources, run)
+    scan_folder.write(Path(output), scan, measurement, sources, run, artifact)
     return measurement
 
 
@@ -111,9 +118,12 @@ def parse_window(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _warn_of_phantoms(run: str) -> None:
-    if origin.learned_from_phantoms(run):
-        logging.warning("%s has learned from phantoms only; its figures for a patient's scan mean nothing", run)
+def _warn_of_phantoms(run: str | Path | None, artifact: str | Path | None) -> None:
+    about = {} if artifact is None else exported.describe(artifact)
+    if about.get("learned_from_phantoms_only") if artifact else origin.learned_from_phantoms(str(run)):
+        logging.warning(
+            "%s has learned from phantoms only; its figures for a patient's scan mean nothing", artifact or run
+        )
 
 
 def _predict(

@@ -26,6 +26,7 @@ from pydicom import Dataset
 import mskjax
 from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_axial
 from mskjax.data.writing import write_mask, write_seg
+from mskjax.export import artifact as exported
 from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 from mskjax.measure import bone
 from mskjax.study import decisions
@@ -60,18 +61,24 @@ def _check_unedited(output: Path) -> None:
 
 
 def write(
-    output: Path, scan: sitk.Image, measurement: Measurement, sources: list[Dataset], run: str | Path | None
+    output: Path,
+    scan: sitk.Image,
+    measurement: Measurement,
+    sources: list[Dataset],
+    run: str | Path | None,
+    artifact: str | Path | None = None,
 ) -> None:
     """Writes the folder, replacing what an earlier measurement left in it and nothing else; on an error, nothing.
 
-    `sources` are the headers of the scan's slices where it is DICOM; `run` is what predicted the mask, if one did.
+    `sources` are the headers of the scan's slices where it is DICOM; `run`, or the exported `artifact`, is what
+    predicted the mask, if one did.
     """
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
     try:
         # Within the folder, as only there moving a file is sure to be no copying.
         with tempfile.TemporaryDirectory(prefix=".measurement.", dir=output) as made:
-            _make(Path(made), scan, measurement, sources, run)
+            _make(Path(made), scan, measurement, sources, run, artifact)
             _replace(output, Path(made))
     except BaseException:
         if new:
@@ -91,16 +98,21 @@ def _replace(output: Path, made: Path) -> None:
 
 
 def _make(
-    output: Path, scan: sitk.Image, measurement: Measurement, sources: list[Dataset], run: str | Path | None
+    output: Path,
+    scan: sitk.Image,
+    measurement: Measurement,
+    sources: list[Dataset],
+    run: str | Path | None,
+    artifact: str | Path | None,
 ) -> None:
     mask = from_axial(measurement.mask, scan)
     if sources:
-        algorithm = None if run is None else f"mskjax {mskjax.__version__}"
+        algorithm = None if run is None and artifact is None else f"mskjax {mskjax.__version__}"
         write_seg(output / "mask.dcm", sitk.GetArrayFromImage(mask), sources, algorithm)
     write_mask(output / "mask.nii.gz", mask)
     with atomic_path(output / "overlay.png") as written:
         overlay(scan, measurement).save(written, compress_level=3)
-    write_json(output / "measurements.json", _description(scan, measurement, run, output))
+    write_json(output / "measurements.json", _description(scan, measurement, run, artifact, output))
     _write_csv(output / "decisions.csv", decisions.COLUMNS, map(decisions.as_csv, decisions.rows(measurement)))
     _write_csv(output / "measurements.csv", COLUMNS, (_finite(row, missing="") for row in measurement.rows))
 
@@ -156,12 +168,15 @@ def table(measurement: Measurement) -> str:
     return "\n".join([*lines, *decisions.table(measurement)])
 
 
-def _description(scan: sitk.Image, measurement: Measurement, run: str | Path | None, output: Path) -> dict[str, Any]:
+def _description(
+    scan: sitk.Image, measurement: Measurement, run: str | Path | None, artifact: str | Path | None, output: Path
+) -> dict[str, Any]:
     options, (depth_mm, row_mm, column_mm) = measurement.options, to_axial(scan)[1].tolist()
     return {
         "mskjax": mskjax.__version__,
-        "mask": "given" if run is None else "predicted",
+        "mask": "given" if run is None and artifact is None else "predicted",
         "run": None if run is None else origin.describe(run),
+        "artifact": None if artifact is None else exported.describe(artifact),
         "asked": {"label": options.label, "slices": options.slices},
         "bone": {
             "cut_out": options.remove_bone,
