@@ -217,9 +217,8 @@ def test_a_start_that_fails_is_no_time(source, to_end):
 
 
 def made(*arguments):
-    return subprocess.run(
-        ["make", "-n", "benchmark", *arguments], cwd=FOLDER.parent, capture_output=True, text=True
-    ).stdout
+    command = ["make", "--dry-run", "--always-make", "benchmark", *arguments]
+    return subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True).stdout
 
 
 def test_make_installs_peers_unless_others_are_named():
