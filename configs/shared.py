@@ -58,6 +58,8 @@ def run(
             "stop_on": stop_on,  # "both": when neither loss has fallen for so long; "validation": when that has not
             "checkpoint_minutes": 10.0,
             "devices": 0,  # 0: as many as the batch can be split over evenly
+            "batch_norm": "global",  # moments of the whole batch; "device": of the part that each device has
+            "split_from": 0,  # elements of a parameter from which on it is split over the devices; 0: none is
             **others,
         }
     ).lock()

@@ -24,12 +24,12 @@ for _name in FLAGS:
 
 def join(which: str) -> bool:
     """Whether this process is to work on a command that is for `which` processes; it is connected where for all."""
-    mode, told = flags.FLAGS.multihost, [flags.FLAGS[name].value for name in FLAGS[1:]]
+    mode, told = flags.FLAGS.multihost, {name: flags.FLAGS[name].value for name in FLAGS[1:]}
     if mode == "off" or which == EACH:
         return True
     from mskjax import processes
 
-    start = processes.find(*told)
+    start = processes.find(told["coordinator"], told["process"], told["processes"])
     if start is None or start.count == 1:
         if mode == "on":
             raise ValueError(

@@ -1,13 +1,12 @@
 r"""Trains all networks of a study, or goes on with a study that was stopped.
 
     python -m launch.sweep --config=configs/data_efficiency.py --config.dataset=DATASET --workdir=STUDY
-    python -m launch.sweep --config=configs/sarcopenia_classification.py:small --config.dataset=DATASET --workdir=STUDY
     python -m launch.sweep --config=... --workdir=STUDY --dry_run       # what it takes; --status: how far it is
     python -m launch.sweep --config=... --workdir=STUDY --share=0/2     # and elsewhere 1/2; slurm in tasks of srun
     python -m launch.sweep --config=... --workdir=STUDY --slurm_jobs=16 --slurm=slurm_partition=gpu,gpus_per_node=1
 
-The head of each file in configs/ explains its config strings. Every device trains cells of its own. The same command
-goes on after SIGTERM, Ctrl-C or a kill, without failed cells until their file FAILED is deleted; they make exit 1.
+The head of each file in configs/ explains its config strings. Every device of all processes trains its own cells. The
+same command goes on after SIGTERM, Ctrl-C or a kill, but for failed cells with a file FAILED, which make exit 1.
 """
 
 import sys
@@ -17,6 +16,7 @@ from absl import flags
 from launch.config import define_config
 from launch.devices import make_deterministic
 from launch.main import run
+from launch.multihost import ALL, EACH, FIRST
 
 CONFIG = define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Study folder, made or gone on with.", required=True)
@@ -57,4 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, lambda: EACH if SHARE.value else FIRST if DRY_RUN.value or STATUS.value or JOBS.value else ALL)

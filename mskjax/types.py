@@ -6,9 +6,10 @@ Spacing is in millimetres and in array order: (row, column) in 2-D, (slice, row,
 
 from typing import Any
 
+import numpy as np
 from jax import Array
 from jaxtyping import PyTree
 
 Key = Array
-Params = PyTree[Array]
+Params = PyTree[Array | np.ndarray]
 Variables = dict[str, Any]

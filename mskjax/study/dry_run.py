@@ -80,7 +80,7 @@ def measure(run: Mapping[str, Any], own: Supply, row: int) -> Measured:
     opt_state = optimizer.init(optim.split(params, task.freeze)[0])
     states = sharding.stack([create(params, model_state, opt_state, key)], mesh)
     steps: Any = compile_steps(task, optimizer, mesh)
-    arrays, batch = own.arrays, jax.tree.map(lambda leaf: leaf[None], own.choose([row], [row]).batch(0, 0))
+    arrays, batch = own.load(), jax.tree.map(lambda leaf: leaf[None], own.choose([row], [row]).batch(0, 0))
     weights = np.ones((1, run["batch_size"]), np.float32)
     rate, active = np.full(1, 1e-6, jax.dtypes.canonicalize_dtype(float)), np.ones(1, bool)
     step = steps.train.lower(states, arrays, batch, rate, active).compile()

@@ -7,7 +7,6 @@ shares or recomputes any of them, beside the state; and XLA's own account of the
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,8 +14,8 @@ import numpy as np
 from jax.extend.core import Literal
 
 from mskjax import tasks
-from mskjax.training import optim, sharding
-from mskjax.training.state import TrainState, create
+from mskjax.training import ahead, optim, sharding
+from mskjax.training.state import TrainState
 from mskjax.training.step import compile_steps
 
 
@@ -48,7 +47,8 @@ def of_run(run: Mapping[str, Any], slices: int) -> Memory:
     """
     task = tasks.build(run["task"])
     batch = tasks.examples(task, run["batch_size"], run["image_size"])
-    state, trained = _state(task, batch)
+    state = ahead.abstract_state(task, optim.adam(), batch)
+    trained, _ = optim.split(state.params, task.freeze)
     return Memory(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
         weights=_bytes((state.params, state.model_state)),
@@ -86,13 +86,12 @@ def by_xla(run: Mapping[str, Any], slices: int) -> int:
     task, mesh = tasks.build(run["task"]), sharding.make_lanes(devices=1, most=1)
     batch_size, optimizer = run["batch_size"], optim.adam(run.get("weight_decay", 0.0))
     batch = tasks.examples(task, batch_size, run["image_size"])
-    lane = partial(jax.tree.map, lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype))
-    rate = jax.ShapeDtypeStruct((1,), jax.dtypes.canonicalize_dtype(float))
-    active, rows = jax.ShapeDtypeStruct((1,), bool), jax.ShapeDtypeStruct((1, batch_size), np.int32)
-    step: Any = compile_steps(task, optimizer, mesh).train
-    streamed = tasks.sees_volumes(run["task"])
-    arrays, examples = ({}, lane(batch)) if streamed else (_resident(run, task, slices), rows)
-    return compiled_bytes(step.lower(lane(_state(task, batch)[0]), arrays, examples, rate, active).compile())
+    steps, state = compile_steps(task, optimizer, mesh), ahead.abstract_state(task, optimizer, batch)
+    rows = jax.ShapeDtypeStruct((batch_size,), np.int32)
+    arrays, examples = ({}, batch) if tasks.sees_volumes(run["task"]) else (_resident(run, task, slices), rows)
+    training, _ = ahead.arguments(steps, state, arrays, examples, mesh)
+    step: Any = steps.train
+    return compiled_bytes(step.lower(*training).compile())
 
 
 def compiled_bytes(compiled: jax.stages.Compiled) -> int:
@@ -110,18 +109,6 @@ def _resident(run: Mapping[str, Any], task: Any, slices: int) -> dict[str, jax.S
     """The shapes of the examples that a run holds on its device: all slices, or a batch of crops."""
     count = run["batch_size"] if tasks.sees_volumes(run["task"]) else slices
     return tasks.examples(task, count, run["image_size"])
-
-
-def _state(task: Any, batch: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[TrainState, Any]:
-    """The shapes of a run's state, and those of the parameters that are trained."""
-    key = jax.random.key(0)
-    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.init(key, batch))
-
-    def made(params: Any, model_state: Any, key: Any) -> tuple[TrainState, Any]:
-        trained, _ = optim.split(params, task.freeze)
-        return create(params, model_state, optim.adam().init(trained), key), trained
-
-    return jax.eval_shape(made, *variables, key)
 
 
 def _bytes(tree: Any) -> int:

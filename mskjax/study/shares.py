@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
 
 @dataclass(frozen=True)
 class Share:
@@ -28,12 +30,13 @@ WHOLE = Share()
 
 
 def parse(text: str | None, environment: Mapping[str, str] = os.environ) -> Share:
-    """The share of "RANK/COUNT", or with "slurm" of this task of a job step or of this job of an array; else all.
+    """The share of "RANK/COUNT", or with "slurm" of this task of a job step or of this job of an array.
 
-    SLURM is only asked where the user says so: its variables are also set in shells that run one process alone.
+    Without either it is this process's of those that are connected, or all. SLURM is only asked where the user says so:
+    its variables are also set in shells that run one process alone.
     """
     if text is None:
-        return WHOLE
+        return Share(jax.process_index(), jax.process_count())
     if text == "slurm":
         return _of_slurm(environment)
     try:

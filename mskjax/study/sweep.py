@@ -26,7 +26,7 @@ from mskjax.study.settings import Config
 from mskjax.study.shares import WHOLE, Share
 from mskjax.study.starts import SKIP, TELL
 from mskjax.study.sweep_progress import SweepProgress
-from mskjax.training import optim, provenance, sharding, signals, supply
+from mskjax.training import ahead, optim, provenance, sharding, signals, supply
 from mskjax.training.folder import is_done
 from mskjax.training.loop import Interrupted, fit
 from mskjax.training.run import check, train_run
@@ -179,7 +179,9 @@ def _train_alike(work: Work, cells: Sequence[Cell], configs: Configs, progress: 
         hooks = {"judge": judge, "keep": study["keep"], "progress": progress}
         return CellRun(folder, config, origin, rows, task, optimizer, base=work.workdir, **hooks)
 
-    fit(steps, own.arrays, _entered(map(run, cells)), mesh, work.caught)
+    state = ahead.abstract_state(task, optimizer, tasks.examples(task, 1, first["image_size"]))
+    with ahead.compiled(steps, state, *own.shapes(task), mesh) as compiled:
+        fit(compiled, own.load(), _entered(map(run, cells)), mesh, work.caught)
 
 
 def _is_done(folder: Path, config: Mapping[str, Any], dataset: Dataset) -> bool:

@@ -1,7 +1,8 @@
 """Checkpoints of a training state; the only module that knows orbax.
 
 A checkpoint is complete or absent: orbax writes it under another name and renames it. The last two are kept, and those
-that a run is asked to keep for good.
+that a run is asked to keep for good. They hold whole arrays whatever devices held which part, and each process reads
+and writes for itself, so that a run goes on with any number of devices and processes.
 """
 
 import logging
@@ -11,6 +12,7 @@ from typing import Any
 
 import absl.logging
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from mskjax.training.state import TrainState
@@ -30,13 +32,14 @@ class Checkpoints:
     """The checkpoints in a folder, to be used in a `with` block; one is due `interval_s` seconds after the last.
 
     One is due at every multiple of `kept_steps` steps too, unless that is 0, and is never removed. The folder, which
-    may be missing and in which another process may write, is left as it is until the first `save`.
+    may be missing and in which another process may write, is left as it is until the first `save`, and for good unless
+    it `writes`.
     """
 
-    def __init__(self, folder: str | Path, interval_s: float = 600.0, kept_steps: int = 0):
-        self._folder = Path(folder).absolute()
+    def __init__(self, folder: str | Path, interval_s: float = 600.0, kept_steps: int = 0, writes: bool = True):
+        self._folder, self._writes = Path(folder).absolute(), writes
         self._interval_s, self._kept_steps = interval_s, kept_steps
-        self._last_s = time.monotonic()
+        self._last_s, self._last_step = time.monotonic(), 0
         self._reader = _open(self._folder, read_only=True) if self._folder.is_dir() else None
         self._writer: ocp.CheckpointManager | None = None
 
@@ -54,22 +57,28 @@ class Checkpoints:
         manager = self._reader if self._writer is None else self._writer
         return None if manager is None else manager.latest_step()
 
-    def due(self, step: int) -> bool:
-        """Whether the interval since the last checkpoint, or since the start, is over, or `step` is to be kept."""
-        kept = self._kept_steps and step % self._kept_steps == 0 and step != self.latest_step
-        return bool(kept) or time.monotonic() - self._last_s >= self._interval_s
+    def overdue(self) -> bool:
+        """Whether the interval since the last checkpoint, or since the start, is over."""
+        return time.monotonic() - self._last_s >= self._interval_s
+
+    def keeps(self, step: int) -> bool:
+        """Whether `step` is to be kept, and is not yet."""
+        kept = self._kept_steps and step % self._kept_steps == 0
+        return bool(kept) and step not in (self.latest_step, self._last_step)
 
     def save(self, state: TrainState) -> None:
         """Saves the state under its step, unless that step is saved already."""
-        if self.latest_step != int(state.step):
+        self._last_step = int(state.step)
+        if self._writes and self.latest_step != self._last_step:
             if self._writer is None:
                 # Not before: orbax tidies a folder in a thread, which only a save waits for.
+                self._folder.mkdir(parents=True, exist_ok=True)
                 self._writer = _open(self._folder, False, self._kept_steps)
-            self._writer.save(int(state.step), args=ocp.args.StandardSave(_plain(state)), force=True)
+            self._writer.save(self._last_step, args=ocp.args.StandardSave(_plain(state)), force=True)
         self._last_s = time.monotonic()
 
     def restore(self, like: TrainState) -> TrainState:
-        """The newest state, of the shapes, types and shardings of `like`, which may be abstract.
+        """The newest state, of the shapes and types of `like`, which may be abstract, in the host's memory.
 
         Raises `FileNotFoundError` where there is no checkpoint and `ValueError` where it does not fit `like`.
         """
@@ -84,14 +93,19 @@ class Checkpoints:
                 f"{self._folder / str(self.latest_step)} is of another network or optimiser: {len(unlike)} arrays "
                 f"differ, as {name} {saved.get(name, 'absent')}, here {wanted.get(name, 'absent')}"
             )
-        restored: Any = self._reader.restore(self.latest_step, args=ocp.args.StandardRestore(plain))
+        # Read as numpy's, and not onto devices, which may be others than those that have saved.
+        empty = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), plain)
+        restored: Any = self._reader.restore(self.latest_step, args=ocp.args.StandardRestore(empty))
         return restored.replace(key=jax.random.wrap_key_data(restored.key))
 
 
 def _open(folder: Path, read_only: bool, kept_steps: int = 0) -> ocp.CheckpointManager:
     # Saving waits until the files are complete: what is reported as saved survives a kill.
+    own = jax.process_index()
     options = ocp.CheckpointManagerOptions(
         max_to_keep=KEPT,
+        create=False,  # which orbax leaves to us where processes write each for itself
+        multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own}),
         keep_period=kept_steps or None,
         enable_async_checkpointing=False,
         cleanup_tmp_directories=not read_only,
@@ -104,7 +118,7 @@ def _plain(state: TrainState) -> Any:
     """The state with its typed key, which no file format knows, as numbers."""
     if isinstance(state.key, jax.ShapeDtypeStruct):
         data = jax.eval_shape(jax.random.key_data, state.key)
-        return state.replace(key=jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=state.key.sharding))
+        return state.replace(key=data)
     return state.replace(key=jax.random.key_data(state.key))
 
 

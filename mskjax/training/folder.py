@@ -3,7 +3,6 @@
 run/  config.json, provenance.json, metrics.jsonl, tensorboard/, checkpoints/<step>/, best/variables.safetensors, DONE
 """
 
-import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -16,10 +15,9 @@ import optax
 from mskjax import convert
 from mskjax.files import read_json, remove, write_json
 from mskjax.training import lock, provenance
-from mskjax.training.checkpoint import Checkpoints
 from mskjax.training.examples import Examples
 from mskjax.training.job import Schedule
-from mskjax.training.start import BEST, starting_state, weight_record
+from mskjax.training.start import BEST, open_checkpoints, starting_state, weight_record
 from mskjax.training.state import TrainState
 from mskjax.training.writer import Writer
 
@@ -55,8 +53,7 @@ class RunFolder:
         base: str | Path = ".",
     ):
         self.workdir, self.config, self.examples = Path(workdir), dict(config), examples
-        names = (field.name for field in dataclasses.fields(Schedule))
-        self.schedule = Schedule(**{name: config[name] for name in names if name in config})
+        self.schedule = Schedule.of(config)
         self.task, self._optimizer, self._dataset, self._base = task, optimizer, dataset, Path(base)
         self._open, self._started_s = ExitStack(), time.monotonic()
         self._checkpoints: Any = None
@@ -66,11 +63,7 @@ class RunFolder:
         with ExitStack() as opening:
             opening.enter_context(lock.held(self.workdir))
             opening.callback(self.examples.close)
-            checkpoints = Checkpoints(
-                self.workdir / "checkpoints",
-                interval_s=60 * self.config["checkpoint_minutes"],
-                kept_steps=self.config.get("keep_epochs", 0) * self.examples.steps_per_epoch,
-            )
+            checkpoints = open_checkpoints(self.workdir, self.config, self.examples.steps_per_epoch)
             self._checkpoints = opening.enter_context(checkpoints)
             if checkpoints.latest_step is not None:
                 provenance.check_config(self.workdir, self.config)
@@ -110,9 +103,13 @@ class RunFolder:
         for observer in self._observers:
             observer.epoch(row)
 
-    def due(self, step: int) -> bool:
-        """Whether a checkpoint is due after `step` steps."""
-        return self._checkpoints.due(step)
+    def overdue(self) -> bool:
+        """Whether the time between two checkpoints is over."""
+        return self._checkpoints.overdue()
+
+    def keeps(self, step: int) -> bool:
+        """Whether the checkpoint of this step is to be saved, whatever the time."""
+        return self._checkpoints.keeps(step)
 
     def save(self, state: TrainState) -> None:
         """Saves a checkpoint."""

@@ -1,7 +1,8 @@
 """What the training loop knows of a run."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
 from mskjax.training.examples import Examples
@@ -27,6 +28,12 @@ class Schedule:
     stop_on: str = "both"
     warmup_epochs: int = 0
     decay: str = "constant"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Schedule":
+        """The schedule of a run's config, which may lack what has a default."""
+        names = (field.name for field in fields(cls))
+        return cls(**{name: config[name] for name in names if name in config})
 
     def __post_init__(self):
         if self.stop_on not in STOP_ON:
@@ -66,8 +73,12 @@ class Job(Protocol):
     def epoch(self, row: dict[str, Any]) -> None:
         """Called at the end of an epoch with its step, epoch and losses."""
 
-    def due(self, step: int) -> bool:
-        """Whether the state after `step` steps is to be saved."""
+    def overdue(self) -> bool:
+        """Whether so much time has gone by that the state is to be saved; of several processes the first is heeded."""
+        ...
+
+    def keeps(self, step: int) -> bool:
+        """Whether the state after `step` steps is to be saved whatever the time; the same in all processes."""
         ...
 
     def save(self, state: TrainState) -> None:

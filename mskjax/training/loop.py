@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mskjax.training import sharding
+from mskjax.training.agreement import Agreement
 from mskjax.training.job import Job
 from mskjax.training.signals import Caught
 from mskjax.training.state import TrainState
@@ -83,14 +84,15 @@ def fit(steps: Steps, arrays: Arrays, jobs: Iterable[Job], mesh: Mesh, caught: C
     Raises `Interrupted` on a signal and whatever a job raises; the jobs under way are closed then.
     """
     waiting, lanes = iter(jobs), [_Lane(number) for number in range(mesh.shape["lane"])]
+    agreement = Agreement(mesh, 1 + len(lanes), RUN_AHEAD)
     pending: deque[tuple[list[tuple[_Lane, Job]], jax.Array]] = deque()
     with ExitStack() as on_exit:
         on_exit.callback(_close, lanes)
-        states = _fill(None, lanes, waiting, mesh)
+        states = _fill(None, lanes, waiting, mesh, steps.split_from)
         while states is not None and (busy := [lane for lane in lanes if lane.job]):
             # 1. One update, queued, in every lane that is within its epoch.
             if active := [(lane, lane.job) for lane in busy if lane.job and lane.left]:
-                states, losses = _update(steps, states, arrays, lanes)
+                states, losses = _update(steps, states, arrays, lanes, mesh)
                 pending.append((active, losses))
             # 2. The losses of updates that are done; a run whose loss is not finite leaves its lane.
             while len(pending) > (RUN_AHEAD if any(lane.left for lane in lanes) else 0):
@@ -98,18 +100,23 @@ def fit(steps: Steps, arrays: Arrays, jobs: Iterable[Job], mesh: Mesh, caught: C
             at_end = not any(lane.left for lane in lanes)
             # 3. When all are at the end of their epochs: validation, selection, counters.
             if at_end:
-                states = _end_epoch(steps, states, arrays, lanes)
+                states = _end_epoch(steps, states, arrays, lanes, mesh)
             # 4. Checkpoints where they are due, and of all when a signal has come.
-            signum = caught.signum  # asked once: one that comes during the save is served after the next update
-            saved = _save(states, lanes, mesh, signum is not None)
+            # Asked once: a signal that comes during the save is served after the next update.
+            signum, *due = agreement.on(_wishes(lanes, caught)).tolist()
+            saved = _save(states, lanes, mesh, due, stop=signum > 0)
             if signum:
                 raise Interrupted(signum, saved)
+            if saved:
+                agreement.forget()
             # 5. Lanes whose schedule is over end their runs and get the next.
             if at_end or not any(lane.job for lane in lanes):
-                states = _fill(states, lanes, waiting, mesh)
+                states = _fill(states, lanes, waiting, mesh, steps.split_from)
 
 
-def _fill(states: TrainState | None, lanes: list[_Lane], waiting: Iterator[Job], mesh: Mesh) -> TrainState | None:
+def _fill(
+    states: TrainState | None, lanes: list[_Lane], waiting: Iterator[Job], mesh: Mesh, split_from: int
+) -> TrainState | None:
     """The states after runs that are over were ended and others begun in their lanes."""
     for lane in lanes:
         if lane.job and lane.over:
@@ -124,13 +131,16 @@ def _fill(states: TrainState | None, lanes: list[_Lane], waiting: Iterator[Job],
                 job.finish(state)
                 lane.drop()
             elif states is None:
-                states = sharding.stack([state] * len(lanes), mesh)  # a lane that stays empty computes for nothing
+                # A lane that stays empty computes for nothing.
+                states = sharding.stack([state] * len(lanes), mesh, split_from)
             else:
                 states = sharding.put(states, lane.number, state, mesh)
     return states
 
 
-def _update(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]) -> tuple[TrainState, jax.Array]:
+def _update(
+    steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane], mesh: Mesh
+) -> tuple[TrainState, jax.Array]:
     active, rates = np.zeros(len(lanes), bool), np.zeros(len(lanes), jax.dtypes.canonicalize_dtype(float))
     batches = {}
     for lane in lanes:
@@ -139,7 +149,9 @@ def _update(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]
             rates[lane.number] = lane.job.schedule.rate(lane.step // lane.job.examples.steps_per_epoch)
             batches[lane.number] = lane.job.examples.batch(lane.job.schedule.seed, lane.step)
             lane.step, lane.left = lane.step + 1, lane.left - 1
-    states, metrics = steps.train(states, arrays, _stacked(batches, len(lanes)), rates, active)
+    examples = sharding.own_part(_stacked(batches, len(lanes)), mesh)
+    rates, active = sharding.own_part((rates, active), mesh, sharding.LANES)
+    states, metrics = steps.train(states, arrays, examples, rates, active)
     return states, metrics["loss"]
 
 
@@ -160,11 +172,11 @@ def _report(states: TrainState, active: list[tuple[_Lane, Job]], losses: jax.Arr
             _fail_if_broken(states, lane, job)
 
 
-def _end_epoch(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane]) -> TrainState:
+def _end_epoch(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane], mesh: Mesh) -> TrainState:
     if not any(lane.job for lane in lanes):
         return states
     count = next(lane.job for lane in lanes if lane.job).examples.validation_batches  # as many in all lanes
-    sums = tuple(_validate(steps, states, arrays, lanes, number) for number in range(count))
+    sums = tuple(_validate(steps, states, arrays, lanes, mesh, number) for number in range(count))
     states, metrics = steps.end_epoch(states, sums)
     measures = jax.device_get(metrics)
     for lane in lanes:
@@ -174,19 +186,24 @@ def _end_epoch(steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_La
 
 
 def _validate(
-    steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane], number: int
+    steps: Steps, states: TrainState, arrays: Arrays, lanes: list[_Lane], mesh: Mesh, number: int
 ) -> dict[str, jax.Array]:
     batches = {lane.number: lane.job.examples.validation_batch(number) for lane in lanes if lane.job}
-    examples, weights = _stacked(batches, len(lanes))
+    examples, weights = sharding.own_part(_stacked(batches, len(lanes)), mesh)
     return steps.evaluate(states.params, states.model_state, arrays, examples, weights)
 
 
-def _save(states: TrainState, lanes: list[_Lane], mesh: Mesh, stop: bool) -> list[int]:
+def _wishes(lanes: list[_Lane], caught: Caught) -> np.ndarray:
+    """The signal that has come, 0 for none, and of each lane whether its checkpoint is overdue."""
+    return np.array([caught.signum or 0, *(bool(lane.job and lane.job.overdue()) for lane in lanes)], np.int32)
+
+
+def _save(states: TrainState, lanes: list[_Lane], mesh: Mesh, due: Sequence[int], stop: bool) -> list[int]:
     """Saves the runs that are due or, to stop, all; the steps that were saved."""
     saved = []
     for lane in lanes:
         job = lane.job
-        if job and (stop or job.due(lane.step)) and not _fail_if_broken(states, lane, job):
+        if job and (stop or due[lane.number] or job.keeps(lane.step)) and not _fail_if_broken(states, lane, job):
             state = sharding.take(states, lane.number, mesh)
             saved.append(lane.step)
             if stop:

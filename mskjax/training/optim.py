@@ -7,13 +7,14 @@ told by regexes on whole paths, as in `backbone/layer1_.*`; they have neither gr
 import re
 from collections.abc import Iterable
 
+import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from mskjax.types import Params
 
-Leaves = dict[str, Array]
+Leaves = dict[str, Array | np.ndarray]
 
 
 def adam(weight_decay: float = 0.0) -> optax.GradientTransformation:

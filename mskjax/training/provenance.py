@@ -15,7 +15,7 @@ import mskjax
 from mskjax.files import read_json, write_json
 
 # What may change when a run is resumed: when it stops and saves, where it runs, and where the same dataset lies now.
-FREE = ("epochs", "patience", "stop_on", "checkpoint_minutes", "keep_epochs", "devices", "dataset")
+FREE = ("epochs", "patience", "stop_on", "checkpoint_minutes", "keep_epochs", "devices", "split_from", "dataset")
 PACKAGES = ("mskjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 

@@ -14,10 +14,11 @@ from mskjax import tasks
 from mskjax.data.dataset import read_dataset
 from mskjax.data.manifest import read_manifest
 from mskjax.files import read_json, require_folder
-from mskjax.training import optim, provenance, sharding, signals, supply
+from mskjax.training import ahead, optim, provenance, sharding, signals, supply
 from mskjax.training.curves import plot_curves
 from mskjax.training.examples import Examples
 from mskjax.training.folder import RunFolder, is_done
+from mskjax.training.follower import Follower
 from mskjax.training.loop import fit
 from mskjax.training.progress import Progress
 from mskjax.training.state import TrainState
@@ -42,27 +43,40 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
         return
     check(config)
     require_folder(workdir)
-    mesh = sharding.make_mesh(config["devices"], config["batch_size"])
+    mesh = sharding.make_mesh(config["devices"], config["batch_size"], together=True)
     own = supply.of_run(config, mesh)
+    sharding.wait(mesh, "checked")  # before the first process changes the folder
     train_run(workdir, config, own.splits(), own, mesh)
 
 
 def train_run(workdir: Path, config: dict[str, Any], examples: Examples, own: Supply, mesh: Mesh) -> None:
-    """Trains a run on `examples` of what it is supplied with."""
+    """Trains a run on `examples` of what it is supplied with, in all processes whose devices the mesh has."""
     task, optimizer = tasks.build(config["task"]), optim.adam(config.get("weight_decay", 0.0))
     origin = {"path": config["dataset"], "sha256": own.manifest["sha256"]}
-    with (
-        _Run(workdir, config, origin, examples, task, optimizer) as run,
-        signals.caught() as caught,  # from before the first word of a start to the last file
-    ):
-        seen = "scans, in crops" if tasks.sees_volumes(config["task"]) else "slices"
-        example = "x".join(map(str, tasks.examples(task, 1, config["image_size"])["image_hu"].shape[1:]))
-        logging.info(
-            "%d training and %d validation %s of %s; %d step%s an epoch; %d x %s",
-            *(*examples.counts, seen, example, examples.steps_per_epoch, "s" * (examples.steps_per_epoch != 1)),
-            *(mesh.size, mesh.devices.flat[0].device_kind),
-        )
-        fit(compile_steps(task, optimizer, mesh), own.arrays, [run], mesh, caught)
+    if sharding.team(mesh).index:
+        opened = Follower(workdir, config, examples, task, optimizer)
+    else:
+        opened = _Run(workdir, config, origin, examples, task, optimizer)
+    with opened as run, signals.caught() as caught:  # from before the first word of a start to the last file
+        _tell(config, task, examples, mesh)
+        layout = {name: config[name] for name in ("batch_norm", "split_from") if name in config}
+        steps = compile_steps(task, optimizer, mesh, **layout)
+        example = tasks.examples(task, 1, config["image_size"])
+        state = ahead.abstract_state(task, optimizer, example)
+        with ahead.compiled(steps, state, *own.shapes(task), mesh) as compiled:
+            fit(compiled, own.load(), [run], mesh, caught)
+
+
+def _tell(config: Mapping[str, Any], task: Any, examples: Examples, mesh: Mesh) -> None:
+    seen = "scans, in crops" if tasks.sees_volumes(config["task"]) else "slices"
+    example = "x".join(map(str, tasks.examples(task, 1, config["image_size"])["image_hu"].shape[1:]))
+    devices = f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+    if (processes := sharding.team(mesh).count) > 1:
+        devices += f" of {processes} processes"
+    logging.info(
+        "%d training and %d validation %s of %s; %d step%s an epoch; %s",
+        *(*examples.counts, seen, example, examples.steps_per_epoch, "s" * (examples.steps_per_epoch != 1), devices),
+    )
 
 
 class _Run(RunFolder):

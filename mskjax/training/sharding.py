@@ -135,7 +135,7 @@ def put(states: Any, lane: int, state: Any, mesh: Mesh) -> Any:
 
     def replaced(leaves: jax.Array, leaf: Any) -> jax.Array:
         shards = {shard.device: shard.data for shard in leaves.addressable_shards}
-        indices = leaves.sharding.addressable_devices_indices_map(leaves.shape)
+        indices: Any = leaves.sharding.addressable_devices_indices_map(leaves.shape)
         own = {device: index for device, index in indices.items() if device in devices}
         shards |= {device: _copied(_part(leaf, index), device) for device, index in own.items()}
         return jax.make_array_from_single_device_arrays(leaves.shape, leaves.sharding, list(shards.values()))
@@ -145,7 +145,7 @@ def put(states: Any, lane: int, state: Any, mesh: Mesh) -> Any:
 
 def _placed(shape: tuple[int, ...], sharding: NamedSharding, part: Callable[[Index], Any]) -> jax.Array:
     """The array of which `part` gives what lies at an index, put on this process's devices."""
-    indices = sharding.addressable_devices_indices_map(shape)
+    indices: Any = sharding.addressable_devices_indices_map(shape)
     parts = [_copied(part(index), device) for device, index in indices.items()]
     return jax.make_array_from_single_device_arrays(shape, sharding, parts)
 

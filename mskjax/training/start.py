@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import optax
 from absl import logging
-from jax.sharding import SingleDeviceSharding
 
 from mskjax import convert, tasks
 from mskjax.convert.families import variant_of
@@ -30,19 +29,31 @@ from mskjax.types import Key, Params
 BEST = Path("best") / "variables.safetensors"
 
 
+def open_checkpoints(
+    workdir: Path, config: Mapping[str, Any], steps_per_epoch: int, writes: bool = True
+) -> Checkpoints:
+    """The checkpoints of the run of a config."""
+    return Checkpoints(
+        workdir / "checkpoints",
+        interval_s=60 * config["checkpoint_minutes"],
+        kept_steps=config.get("keep_epochs", 0) * steps_per_epoch,
+        writes=writes,
+    )
+
+
 def starting_state(
     config: Mapping[str, Any], task: Any, optimizer: optax.GradientTransformation, checkpoints: Checkpoints
 ) -> TrainState:
-    """The state to go on from, on the first device; which layers learn is logged."""
+    """The state to go on from, in the host's memory; which layers learn is logged."""
     tasks.say_policy(config["task"])
     key = jax.random.key(config["seed"])
     params, model_state = task.init(key, tasks.examples(task, 1, config["image_size"]))
     optim.check_freeze(params, task.freeze)
     if checkpoints.latest_step is not None:
-        return checkpoints.restore(_abstract(_state(params, model_state, task, optimizer, key)))
+        return checkpoints.restore(_state(params, model_state, task, optimizer, key))
     if config["resume"]:
         with Checkpoints(Path(config["resume"]) / "checkpoints") as others:
-            return others.restore(_abstract(_state(params, model_state, task, optimizer, key)))
+            return others.restore(_state(params, model_state, task, optimizer, key))
     if config["init_from"]:
         file = weight_file(config["init_from"])
         if Path(config["init_from"]).is_dir() and not (Path(config["init_from"]) / "DONE").is_file():
@@ -130,10 +141,5 @@ def _state(
     params: Params, model_state: Any, task: Any, optimizer: optax.GradientTransformation, key: Key
 ) -> TrainState:
     trained, _ = optim.split(params, task.freeze)
-    return create(params, model_state, optimizer.init(trained), key)
-
-
-def _abstract(state: TrainState) -> TrainState:
-    """The shapes and types of a state, on the first device."""
-    first = SingleDeviceSharding(jax.devices()[0])
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=first), state)
+    state = create(params, model_state, optimizer.init(trained), key)
+    return jax.device_get(state.replace(key=None)).replace(key=key)

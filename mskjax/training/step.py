@@ -35,11 +35,13 @@ class Steps:
     `evaluate(params, model_state, arrays, batch [l, b, ...], weights [l, b]) -> sums`: each measure times its weight,
     summed, and the sum of the weights; weight 0 leaves an example out.
     `end_epoch(states, sums of all batches) -> (states, metrics)`: selection, counters and the epoch's mean losses.
+    `split_from` says which leaves of a state are split over the devices of a lane, as `sharding.split_above` does.
     """
 
     train: Callable[..., tuple[TrainState, dict[str, Array]]]
     evaluate: Callable[..., dict[str, Array]]
     end_epoch: Callable[..., tuple[TrainState, dict[str, Array]]]
+    split_from: int = 0
 
 
 def compile_steps(
@@ -65,6 +67,7 @@ def compile_steps(
         train=on_lanes(train, LANES, WHOLE, BATCHES, LANES, LANES, consumes=0, manual=manual),
         evaluate=on_lanes(_evaluate_step(task, batch), LANES, LANES, WHOLE, BATCHES, BATCHES),
         end_epoch=on_lanes(_end_epoch(task.keeps_last), LANES, LANES, consumes=0),
+        split_from=split_from,
     )
 
 

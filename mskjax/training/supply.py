@@ -1,8 +1,7 @@
 """What runs learn from: slices, which all lie on the devices, or volumes, of which crops are streamed to them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -27,9 +26,8 @@ Shapes = Mapping[str, jax.ShapeDtypeStruct]
 class Supply(Protocol):
     """A dataset as runs of one task learn from it."""
 
-    @property
-    def arrays(self) -> Arrays:
-        """What every step is given beside its batch."""
+    def load(self) -> Arrays:
+        """Reads what every step is given beside its batch, onto the devices."""
         ...
 
     @property
@@ -38,7 +36,7 @@ class Supply(Protocol):
         ...
 
     def shapes(self, task: Any) -> tuple[Shapes, Any]:
-        """The shapes and types of `arrays`, and of a batch of all processes."""
+        """The shapes and types of what `load` gives, and of a batch of all processes."""
         ...
 
     def splits(self) -> Examples:
@@ -54,8 +52,8 @@ class Supply(Protocol):
 class OfSlices:
     """The slices of a dataset, of which those that test are left out, or of all of it, as a task's network sees them.
 
-    They are resampled to `image_size`, and put on the devices of the mesh, when `arrays` is first asked for. HU are cut
-    to `limits_hu`, which `tasks.limits_hu` tells of a task, before.
+    They are resampled to `image_size` as they are loaded onto the devices of the mesh. Before, HU are cut to
+    `limits_hu`, which `tasks.limits_hu` tells of a task.
     """
 
     dataset: Dataset
@@ -64,15 +62,14 @@ class OfSlices:
     mesh: Mesh
     limits_hu: tuple[float, float] | None = None
 
-    @cached_property
-    def arrays(self) -> Arrays:
+    def load(self) -> Arrays:
         """The slices, all of them on every device; "label" is sarcopenia, -1 if not known."""
         label = self.dataset.cases["sarcopenia"].fillna(-1).to_numpy(np.int32)
         fitted = batches.fit(self.dataset.slices, self.image_size, self.limits_hu)
         return sharding.share({**fitted, "label": label}, self.mesh)
 
     def shapes(self, task: Any) -> tuple[Shapes, Any]:
-        """The shapes and types of `arrays`, known before they are made, and of a batch of rows."""
+        """The shapes and types of the slices, known before they are loaded, and of a batch of rows."""
         rows = jax.ShapeDtypeStruct((self.batch_size,), np.int32)
         return tasks.examples(task, len(self.dataset.slices), self.image_size), rows
 
@@ -101,12 +98,15 @@ class OfVolumes:
     image_size: int
     batch_size: int
     team: Team = ALONE
-    arrays: Arrays = field(default_factory=dict)
 
     @property
     def manifest(self) -> Mapping[str, Any]:
         """What dataset.json says."""
         return self.volumes.manifest
+
+    def load(self) -> Arrays:
+        """Nothing: batches hold the crops themselves."""
+        return {}
 
     def shapes(self, task: Any) -> tuple[Shapes, Any]:
         """Nothing that all steps are given, and the shapes and types of a batch of crops."""
@@ -138,8 +138,8 @@ def of_volumes(config: Mapping[str, Any], team: Team = ALONE) -> OfVolumes:
     check_spacing(config, volumes.spacing_mm)
     reads = stream.views if tasks.is_unlabelled(config["task"]) else stream.outlined
     read = reads(volumes, config["image_size"])
-    sizes = (config[name] for name in ("crops_per_scan", "image_size", "batch_size"))
-    return OfVolumes(volumes, config["task"], read, *sizes, team)
+    crops, size, batch = (config[name] for name in ("crops_per_scan", "image_size", "batch_size"))
+    return OfVolumes(volumes, config["task"], read, crops, size, batch, team)
 
 
 def check_spacing(config: Mapping[str, Any], spacing_mm: Sequence[float]) -> None:

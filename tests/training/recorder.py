@@ -30,8 +30,11 @@ class Recorder:
     def epoch(self, row):
         self.rows.append(row)
 
-    def due(self, step):
-        return self.checkpoints.due(step)
+    def overdue(self):
+        return self.checkpoints.overdue()
+
+    def keeps(self, step):
+        return self.checkpoints.keeps(step)
 
     def save(self, state):
         self.checkpoints.save(state)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from reading import assert_gone, readers
 
-from mskjax.training.team import Team
 from mskjax.training.stream import Stream
+from mskjax.training.team import Team
 
 TRAIN, VALIDATION = (3, 4, 5, 8, 9), (6, 7, 11)
 

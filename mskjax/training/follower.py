@@ -1,0 +1,78 @@
+"""A run as the other processes of a team take part in it: they begin as the first does, and write nothing."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import optax
+
+from mskjax.training.examples import Examples
+from mskjax.training.job import Schedule
+from mskjax.training.start import open_checkpoints, starting_state
+from mskjax.training.state import TrainState
+
+
+class Follower:
+    """The run that `config` describes in the folder `workdir`, which all processes can read; for a `with` block."""
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        config: Mapping[str, Any],
+        examples: Examples,
+        task: Any,
+        optimizer: optax.GradientTransformation,
+    ):
+        self.workdir, self.config, self.examples = Path(workdir), dict(config), examples
+        self.schedule = Schedule.of(config)
+        self.task, self._optimizer, self._open = task, optimizer, ExitStack()
+        self._checkpoints: Any = None
+
+    def __enter__(self) -> "Follower":
+        self._open.callback(self.examples.close)
+        checkpoints = open_checkpoints(self.workdir, self.config, self.examples.steps_per_epoch, writes=False)
+        self._checkpoints = self._open.enter_context(checkpoints)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def start(self) -> TrainState:
+        """The state to go on from."""
+        return starting_state(self.config, self.task, self._optimizer, self._checkpoints)
+
+    def step(self, loss: float) -> None:
+        """Nothing: the first process tells of it."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Nothing: the first process writes it."""
+
+    def overdue(self) -> bool:
+        """Never: the first process's clock is heeded."""
+        return False
+
+    def keeps(self, step: int) -> bool:
+        """Whether the checkpoint of this step is to be saved, as the first process finds too."""
+        return self._checkpoints.keeps(step)
+
+    def save(self, state: TrainState) -> None:
+        """Takes note that the first process saves the state."""
+        self._checkpoints.save(state)
+
+    def stop(self, state: TrainState) -> None:
+        """Ends its part."""
+        self.close()
+
+    def finish(self, state: TrainState) -> None:
+        """Ends its part."""
+        self.close()
+
+    def fail(self, error: ValueError) -> None:
+        """Ends its part and raises the error."""
+        self.close()
+        raise error
+
+    def close(self) -> None:
+        """Lets go of what is open."""
+        self._open.close()
