@@ -93,14 +93,14 @@ def training(variables: Any, image: np.ndarray) -> Callable[[], np.ndarray]:
     module, optimizer = models.build("fcn_resnet101", **OPTIONS, dropout=0.0), optax.adam(1e-4)
     labels = np.ones(image.shape[:-1], np.int32)
 
-    def loss(params: Any, model_state: Any, image: Any) -> Any:
+    def loss(params: Any, model_state: Any, image: Any, labels: Any) -> Any:
         apply = cast(Any, module.apply)
         outputs, model_state = apply({"params": params, **model_state}, image, train=True, mutable=["batch_stats"])
         return optax.softmax_cross_entropy_with_integer_labels(outputs["logits"], labels).mean(), model_state
 
-    def update(state: Any, image: Any) -> Any:
+    def update(state: Any, image: Any, labels: Any) -> Any:
         params, model_state, moments = state
-        (value, model_state), gradient = jax.value_and_grad(loss, has_aux=True)(params, model_state, image)
+        (value, model_state), gradient = jax.value_and_grad(loss, has_aux=True)(params, model_state, image, labels)
         updates, moments = optimizer.update(gradient, moments, params)
         return (optax.apply_updates(params, updates), model_state, moments), value
 
@@ -109,7 +109,7 @@ def training(variables: Any, image: np.ndarray) -> Callable[[], np.ndarray]:
     state = [params, {"batch_stats": variables["batch_stats"]}, optimizer.init(params)]
 
     def call() -> np.ndarray:
-        state[:], value = compiled(tuple(state), image)
+        state[:], value = compiled(tuple(state), image, labels)
         return np.asarray(jax.block_until_ready((value, state))[0])
 
     return call

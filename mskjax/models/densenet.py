@@ -92,7 +92,7 @@ class Backbone(nn.Module):
     def _norm_relu(self, name: str, image: Array, train: bool) -> Array:
         norm, relu = (f"{name}_{kind}".removeprefix("_") for kind in ("bn", "relu"))
         image = checkpoint_name(NORMS[self.variant](dtype=self.dtype, name=norm)(image, train=train), norm)
-        return checkpoint_name(nn.relu(image), relu)
+        return checkpoint_name(relu(image), relu)
 
 
 def halved(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:

@@ -15,6 +15,7 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 
+from mskjax.models.activation import relu
 from mskjax.models.initial import glorot_uniform
 from mskjax.models.layers import BatchNorm, Conv, Padding, average_pool, max_pool
 
@@ -77,7 +78,7 @@ class ConvNorm(nn.Module):
         norm = BatchNorm(EPSILON, momentum, use_scale=torchvisions, dtype=form.dtype, name="bn")
         image = checkpoint_name(conv(image), self.layers[0])
         image = checkpoint_name(norm(image, train=train), self.layers[1])
-        return checkpoint_name(nn.relu(image), self.layers[2])
+        return checkpoint_name(relu(image), self.layers[2])
 
 
 class Mixed(nn.Module):

@@ -14,6 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 from numpy import ndarray
 
+from mskjax.models.activation import relu
 from mskjax.models.inception import (
     PUBLISHED_WIDTH,
     Branch,
@@ -121,7 +122,7 @@ class Residual(nn.Module):
         # Keras 2 calls the sum by the block's name, Keras 3 by a number.
         image = checkpoint_name(image + self.scale * projection, str(self.name))
         image = checkpoint_name(image, "custom_scale_layer")
-        return checkpoint_name(nn.relu(image), f"{self.name}_ac") if self.relu else image
+        return checkpoint_name(relu(image), f"{self.name}_ac") if self.relu else image
 
 
 class Backbone(nn.Module):

@@ -16,6 +16,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 from numpy import ndarray
 
+from mskjax.models.activation import relu
 from mskjax.models.initial import glorot_uniform
 from mskjax.models.layers import BatchNorm, Conv, Linear, max_pool, parameter_dtype
 
@@ -68,10 +69,10 @@ class Backbone(nn.Module):
         if index == 1:
             image = self._conv_norm(f"{name}_0", 4 * planes, image, train, stride=stride)
         image = checkpoint_name(image + residual, f"{name}_add")
-        return checkpoint_name(nn.relu(image), f"{name}_out")
+        return checkpoint_name(relu(image), f"{name}_out")
 
     def _conv_norm_relu(self, name: str, features: int, image: Array, train: bool, **window: int) -> Array:
-        return checkpoint_name(nn.relu(self._conv_norm(name, features, image, train, **window)), f"{name}_relu")
+        return checkpoint_name(relu(self._conv_norm(name, features, image, train, **window)), f"{name}_relu")
 
     def _conv_norm(
         self, name: str, features: int, image: Array, train: bool, *, size: int = 1, stride: int = 1

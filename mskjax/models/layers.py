@@ -17,6 +17,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from mskjax.models.convolution import convolve_volume
+from mskjax.models.image_convolution import Window, convolve_image
 from mskjax.models.initial import Initialiser, bias_of, filled, kaiming_normal_fan_out, uniform_fan_in
 
 Padding = Literal["same", "valid"]
@@ -71,12 +72,15 @@ class Conv(nn.Module):
             _check_fits(image, spans)
         if size == (3, 3, 3) and (self.stride, self.dilation, self.padding) == (1, 1, "same"):
             return convolve_volume(image, kernel)
+        padding = [0 if self.padding == "valid" else span // 2 for span in spans]
+        if len(size) == 2:
+            return convolve_image(image, kernel, Window(self.stride, self.dilation, (padding[0], padding[1])))
         axes = "DHW"[-len(size) :]
         return lax.conv_general_dilated(
             image,
             kernel,
             window_strides=[self.stride] * len(size),
-            padding=[(0, 0) if self.padding == "valid" else (span // 2, span // 2) for span in spans],
+            padding=[(reach, reach) for reach in padding],
             rhs_dilation=[self.dilation] * len(size),
             dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
         )

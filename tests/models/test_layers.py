@@ -1,3 +1,5 @@
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -46,6 +48,14 @@ def test_kernels_may_be_oblong_and_padding_left_out(size, stride, padding):
     windows = np.lib.stride_tricks.sliding_window_view(padded, size, (1, 2))[:, ::stride, ::stride]
     expected = np.einsum("byxcij,ijck->byxk", windows, kernel)
     np.testing.assert_allclose(conv.apply(variables, image), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pointwise_convolutions_and_their_gradients_are_products_of_matrices():
+    conv, image = Conv(5, stride=2), random(2, 8, 6, 3)
+    loss = jax.jit(jax.grad(lambda variables, image: conv.apply(variables, image).sum(), (0, 1)))
+    lines = loss.lower(conv.init(KEY, image), image).as_text().splitlines()
+    shapes = [re.findall(r"tensor<([\dx]+)xf32>", line) for line in lines if "stablehlo.dot_general" in line]
+    assert shapes and all(shape.count("x") == 1 for product in shapes for shape in product)
 
 
 def test_an_image_smaller_than_the_window_is_refused():
