@@ -10,6 +10,7 @@ or were skipped, 1 some failed, 2 nothing could be run. Use an otherwise idle ma
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -99,14 +100,15 @@ def take(program: Program, among: Sequence[peers.Environment], official: str) ->
     with tempfile.TemporaryDirectory(prefix="mskjax-benchmark-") as work:
         places = {"python": home.python, "packages": home.packages, "official": official, "work": work}
         flags = [part.format_map(places) for part in shlex.split(program.flags)]
-        found = list(run([sys.executable, "-m", f"benchmarks.{program.module}", *flags]))
+        found = list(run([sys.executable, "-m", f"benchmarks.{program.module}", *flags], program.platform))
     busy = BUSY if watch.others_share() > load.MOST else ""
     return found[0]["machine"], [row for figures in found for row in rows_of(program, home, figures, busy)]
 
 
-def run(command: Sequence[str]) -> Iterator[dict[str, Any]]:
+def run(command: Sequence[str], platform: str = "") -> Iterator[dict[str, Any]]:
     """What a program says in its JSON lines; raises `Skipped` if it says so, and `Failed`."""
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    environment = os.environ | ({"JAX_PLATFORMS": platform} if platform else {})
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     lines = [line for line in ended.stdout.splitlines() if line.startswith('{"benchmark"')]
     if ended.returncode or not lines:
         last = (ended.stdout + ended.stderr).splitlines()[-LAST_LINES:]

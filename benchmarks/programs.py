@@ -45,7 +45,8 @@ class Figure:
 class Program:
     """A module of this folder with its flags, the packages that it needs, and the minutes it takes on two cores.
 
-    One that is `on_demand` runs where it is asked for by name alone.
+    JAX computes on the default device, or on `platform` where a peer does. One that is `on_demand` runs where it is
+    asked for by name alone.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Program:
     figures: tuple[Figure, ...]
     flags: str = ""
     needs: tuple[str, ...] = ()
+    platform: str = ""
     on_demand: bool = False
 
 

@@ -122,11 +122,13 @@ def fake(monkeypatch, results):
 
     def started(busy=0.0, **sources):
         figures = (Figure("{of} faster", "ratio", at_least=1),)
-        programs = {name: Program(name, name, 1, figures) for name in sources}
+        programs = {name: Program(name, name, 1, figures, platform="here") for name in sources}
         real = runner.run
         monkeypatch.setattr(runner, "read_programs", lambda: programs)
         monkeypatch.setattr(
-            runner, "run", lambda command: real([sys.executable, "-c", sources[command[2].split(".")[1]]])
+            runner,
+            "run",
+            lambda command, platform: real([sys.executable, "-c", sources[command[2].split(".")[1]]], platform),
         )
         monkeypatch.setattr(load.Watch, "others_share", lambda self: busy)
         return runner.main([f"--results={results}"])
@@ -158,6 +160,11 @@ def test_a_program_that_fails_stops_no_other(fake, results, capsys):
         ("ours faster", "0.5, missed"),
         ("theirs faster", "3"),
     ]
+
+
+def test_a_program_computes_where_its_peer_does(fake, results):
+    fake(fast=f"import json, os; print(json.dumps({SAID} | {{'ratio': 2, 'of': os.environ['JAX_PLATFORMS']}}))")
+    assert rows_in(results)["M, 2 cores; 1 x cpu"][0].figure == "here faster"
 
 
 def test_what_is_missed_or_skipped_is_no_failure(fake):
