@@ -17,6 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from mskjax.models.initial import glorot_uniform, kaiming_normal_fan_in
+from mskjax.models.activation import relu
 from mskjax.models.layers import BatchNorm, Conv, Linear, max_pool, parameter_dtype
 
 Images = Float[Array | ndarray, "b h w 3"]
@@ -90,9 +91,9 @@ class Backbone(nn.Module):
         return Conv(features, size=size, stride=stride, kernel_init=kernel_init, dtype=self.dtype, name=name)(image)
 
     def _norm_relu(self, name: str, image: Array, train: bool) -> Array:
-        norm, relu = (f"{name}_{kind}".removeprefix("_") for kind in ("bn", "relu"))
+        norm, activation = (f"{name}_{kind}".removeprefix("_") for kind in ("bn", "relu"))
         image = checkpoint_name(NORMS[self.variant](dtype=self.dtype, name=norm)(image, train=train), norm)
-        return checkpoint_name(relu(image), relu)
+        return checkpoint_name(relu(image), activation)
 
 
 def halved(image: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
