@@ -16,8 +16,8 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Float
 from numpy import ndarray
 
-from mskjax.models.initial import glorot_uniform, kaiming_normal_fan_in
 from mskjax.models.activation import relu
+from mskjax.models.initial import glorot_uniform, kaiming_normal_fan_in
 from mskjax.models.layers import BatchNorm, Conv, Linear, max_pool, parameter_dtype
 
 Images = Float[Array | ndarray, "b h w 3"]
