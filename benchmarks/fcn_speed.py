@@ -1,6 +1,6 @@
 """FCN-ResNet101 against PyTorch's in one run, on the same cores and weights; one JSON line.
 
-    python -m benchmarks.fcn_speed --peers=PYTHON [--rounds=5] [--threads=2]
+    python -m benchmarks.fcn_speed --peers=PYTHON [--only=training] [--rounds=5] [--threads=2]
 
 PYTHON has torch and torchvision, which take turns with us in a process of their own. Inference: one image of 512x512.
 Training: forward, backward and Adam on two images of 256x256, mean cross-entropy of each pixel. Torch is asked in both
@@ -33,6 +33,7 @@ LAYOUTS = ("contiguous", "channels_last")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", required=True)
+    parser.add_argument("--only", choices=WORK)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of torch; ours uses all")
     arguments = parser.parse_args()
@@ -42,7 +43,8 @@ def main() -> None:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
             ask(peer, "ready")
             variables = convert.load_weights(Path(folder) / WEIGHTS, "fcn_resnet101", **OPTIONS)
-            figures = {work: compare(peer, work, variables, arguments.rounds) for work in WORK}
+            chosen = [arguments.only] if arguments.only else WORK
+            figures = {work: compare(peer, work, variables, arguments.rounds) for work in chosen}
     report("fcn_speed", **{f"{work}_{key}": value for work, own in figures.items() for key, value in own.items()})
 
 
