@@ -16,16 +16,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from mskjax.export import card, descent, onnx_file, stablehlo, verification, weights
+from mskjax.export import card, descent, onnx_file, stablehlo, weights
 from mskjax.export import sample as samples
 from mskjax.export.artifact import load, sample_path
 from mskjax.export.program import OUTPUTS, Program, network
 from mskjax.export.sample import Sample
 from mskjax.export.source import Source, read, require_slices
+from mskjax.export.verification import compare, reference
 from mskjax.files import atomic_path, sha256
 from mskjax.training import origin
 
 FORMATS = ("safetensors", "stablehlo", "onnx")
+SUFFIXES = (*(f".{name}" for name in FORMATS), ".md", ".npz")
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -67,7 +69,8 @@ def _check_output(output: Path, format: str) -> None:
         raise ValueError(f"{output} is a folder; name a file, as in --output={output}/muscle.{format}")
     if output.exists() and not sample_path(output).is_file():
         raise ValueError(f"{output} exists and was not made by launch.export; choose another name or delete it")
-    if (output.suffix == ".onnx") != (format == "onnx") or output.suffix in (".md", ".npz"):
+    known = output.suffix in SUFFIXES or format == "onnx"  # by which programs that read ONNX tell it
+    if known and output.suffix != f".{format}":
         raise ValueError(f"{output} is to hold {format}, which its name does not say; name it {output.stem}.{format}")
 
 
@@ -86,9 +89,9 @@ def _write_program(
         found: Arrays = onnx_file.write(file, source.config, source.weights, sample, python)
     else:
         found = _stablehlo(file, source, sample)
-    expected = verification.reference(source.config, source.variables, sample)
+    expected = reference(source.config, source.variables, sample)
     try:
-        agreement = verification.compare(expected, found, sample.spacing_mm.astype(np.float64))
+        agreement = compare(expected, found, sample.spacing_mm.astype(np.float64))
     except ValueError as error:
         raise ValueError(
             f"the exported program does not agree with {source.folder} and is not kept: {error}"

@@ -71,5 +71,5 @@ def _input(source: Source) -> np.ndarray:
         volume = jnp.asarray(axial_to_ras(scan.image_hu[0]))[None]
         seen = window(volume, task.window_hu, task.level_hu)[..., None]
     else:
-        seen = task.normalise(phantom.slices(1, side, seed=SEED).image_hu)
+        seen = task.normalise(jnp.asarray(phantom.slices(1, side, seed=SEED).image_hu))
     return np.asarray(seen, np.float32)

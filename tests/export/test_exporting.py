@@ -1,0 +1,177 @@
+"""What launch.export leaves, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from exported_runs import write_run, write_slices
+
+from mskjax.export import artifact, exporting, verification
+from mskjax.export.exporting import export
+from mskjax.files import read_json, sha256
+
+SHAPE = {"height": 40, "width": 48}
+
+
+@pytest.fixture(scope="module")
+def program(run, tmp_path_factory):
+    """A StableHLO file, and what was said of it."""
+    file = tmp_path_factory.mktemp("program") / "muscle.stablehlo"
+    return file, export(run, file, "stablehlo", **SHAPE)
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_program_comes_with_its_sample_and_card(program):
+    file, said = program
+    assert files(file.parent) == ["muscle.stablehlo", "muscle.stablehlo.md", "muscle.stablehlo.sample.npz"]
+    assert "on 4 slices of 40x48 pixels the logits are within" in said
+
+
+def test_a_program_is_of_any_number_of_slices_and_three_platforms(program):
+    from jax import export as jax_export
+
+    file, _ = program
+    exported = jax_export.deserialize(bytearray(file.read_bytes()))
+    assert [str(aval) for aval in exported.in_avals] == ["float32[b,40,48]", "float32[b,2]"]
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    call = artifact.load(file).run
+    two, three = (call(np.zeros((n, 40, 48), np.float32), np.ones((n, 2), np.float32)) for n in (2, 3))
+    assert set(two) == {"probability", "mask", "area_cm2"}
+    assert (two["probability"].shape, three["mask"].shape, three["area_cm2"].shape) == ((2, 40, 48), (3, 40, 48), (3,))
+
+
+def test_the_sample_gives_again_what_is_stored_with_it(program):
+    file, _ = program
+    with np.load(artifact.sample_path(file)) as sample:
+        again = artifact.load(file).run(sample["image_hu"].astype(np.float32), sample["spacing_mm"])
+        np.testing.assert_allclose(again["probability"], sample["probability"], rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(again["mask"], sample["mask"])
+        np.testing.assert_allclose(again["area_cm2"], sample["area_cm2"], rtol=1e-6)
+        assert sample["logits"].shape == (1, 32, 32)
+        assert 0.01 < sample["mask"].mean() < 0.99, "a sample that tells something"
+
+
+def test_slices_of_patients_are_not_stored(program):
+    file, _ = program
+    about = artifact.describe(file)
+    assert about["verification"]["slices"] == 4
+    assert about["verification"]["sample"] == ["drawn phantom", *["test slice of the run's dataset"] * 3]
+    with np.load(artifact.sample_path(file)) as sample:
+        assert len(sample["image_hu"]) == 1, "the drawn one alone"
+    assert "gone" not in json.dumps(about), "no path"
+
+
+def test_the_card_tells_what_is_known_and_what_is_not(program, run):
+    file, said = program
+    card = file.with_name("muscle.stablehlo.md").read_text()
+    for told in (
+        sha256(file),
+        said.partition(": ")[2],
+        "HU from -150 to 250",
+        read_json(run / "provenance.json")["dataset"]["sha256"]["slices.npz"],
+        "| counts | 4 slices, 4 patients, 1 train, 0 validation, 3 test |",
+        "| best_validation_loss | 0.25 |",
+        "| validation_dice | 0.4 |",
+        "| begun with | random weights |",
+        "| source revision | abc123 |",
+        "| people, scanners, protocols, readers | unknown |",
+        "no evaluation of these weights",
+        "no medical device",
+        "third lumbar vertebra",
+    ):
+        assert told in card, told
+
+
+def test_a_program_that_does_not_agree_is_not_kept(program, run, tmp_path, monkeypatch):
+    former = tmp_path / "muscle.stablehlo"
+    former.write_bytes(b"former")
+    artifact.sample_path(former).write_bytes(b"its sample")
+    written = []
+
+    def disagree(expected, found, spacing_mm):
+        written.extend(files(tmp_path))
+        return verification.compare(expected, {**found, "logits": found["logits"] + 0.5}, spacing_mm)
+
+    monkeypatch.setattr(exporting, "_stablehlo", lambda *_: verification.reference(*_reference(run)))
+    monkeypatch.setattr(exporting, "compare", disagree)
+    with pytest.raises(
+        ValueError, match=r"is not kept: its logits differ from the run's by up to 0\.5, more than 0\.0001"
+    ):
+        export(run, former, "stablehlo", **SHAPE)
+    assert files(tmp_path) == ["muscle.stablehlo", "muscle.stablehlo.sample.npz"] and former.read_bytes() == b"former"
+
+
+def _reference(run):
+    from mskjax.export import sample as samples
+    from mskjax.export.source import read
+
+    source = read(run)
+    return source.config, source.variables, samples.make((40, 48), source.dataset, of_phantoms=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "sentence"),
+    [
+        ("muscle.safetensors", "stablehlo", "does not say; name it muscle.stablehlo"),
+        ("muscle.stablehlo", "onnx", "does not say; name it muscle.onnx"),
+        ("muscle.pb", "tensorflow", "none of safetensors, stablehlo, onnx"),
+    ],
+)
+def test_refused_names(run, tmp_path, name, format, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        export(run, tmp_path / name, format)
+    assert not files(tmp_path)
+
+
+def test_files_of_others_are_not_replaced(run, tmp_path):
+    weights = run / "best" / "variables.safetensors"
+    before = weights.read_bytes()
+    with pytest.raises(ValueError, match=r"was not made by launch\.export"):
+        export(run, weights, "safetensors")
+    assert weights.read_bytes() == before
+    with pytest.raises(ValueError, match="is a folder"):
+        export(run, tmp_path, "safetensors")
+
+
+def test_runs_that_measure_no_slices_are_refused_as_programs(tmp_path):
+    task = {"name": "volume_segmentation", "model": {"name": "smit_segmenter"}}
+    folder = tmp_path / "run"
+    write_run(folder)
+    config = read_json(folder / "config.json")
+    (folder / "config.json").write_text(json.dumps({**config, "task": task}))
+    for format in ("stablehlo", "onnx"):
+        with pytest.raises(ValueError, match=r"volume_segmentation; export its weights with --format=safetensors"):
+            export(folder, tmp_path / f"muscle.{format}", format)
+    assert files(tmp_path) == ["run"]
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"is no run"):
+        export(tmp_path, tmp_path / "muscle.stablehlo", "stablehlo")
+
+
+def test_a_run_that_knows_phantoms_alone_says_so_and_stores_their_slices(tmp_path):
+    dataset = write_slices(tmp_path / "dataset", "phantoms/images/phantom_0001.nii.gz")
+    file = tmp_path / "out" / "muscle.safetensors"
+    export(write_run(tmp_path / "run", dataset), file, "safetensors")
+    assert "It has learned from drawn phantoms only" in (tmp_path / "out" / "muscle.safetensors.md").read_text()
+    assert artifact.describe(file)["learned_from_phantoms_only"] is True
+
+
+def test_the_command_refuses_in_one_sentence(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "launch.export",
+        f"--run={tmp_path}",
+        "--format=onnx",
+        f"--output={tmp_path}/a.onnx",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "is no run" in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,79 @@
+"""Weights under the names that PyTorch loads strictly."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from exported_runs import write_run
+from safetensors.numpy import load_file, safe_open
+
+from mskjax import convert, tasks
+from mskjax.export.exporting import export
+from mskjax.export.source import read
+
+SHAPES = json.loads((Path(__file__).parents[1] / "golden" / "torchvision_shapes.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def file(run, tmp_path_factory):
+    file = tmp_path_factory.mktemp("weights") / "muscle.safetensors"
+    export(run, file, "safetensors")
+    return file
+
+
+def test_names_are_all_of_torchvision_s_of_a_network_of_this_size(file):
+    published = {name for name in SHAPES["fcn_resnet101"] if not name.startswith("aux_classifier")}
+    fewer = {name for name in published if "layer" not in name or ".0." in name.partition("layer")[2][:4]}
+    tensors = load_file(file)
+    assert tensors.keys() == fewer
+    assert all(tensors[name].ndim == len(SHAPES["fcn_resnet101"][name]) for name in tensors)
+    assert tensors["backbone.bn1.num_batches_tracked"].dtype == np.int64
+    with safe_open(file, "numpy") as opened:
+        assert opened.metadata()["format"] == "pt"
+
+
+def test_the_sample_is_what_torch_sees_and_what_the_network_answers(file, run):
+    source = read(run)
+    task = tasks.build(source.config["task"])
+    loaded = convert.load_weights(file, source.model, **source.options)
+    with np.load(f"{file}.sample.npz") as sample:
+        assert (sample["image"].shape, sample["logits"].shape) == ((1, 3, 32, 32), (1, 1, 32, 32))
+        outputs = jax.jit(task.module.apply)(loaded, np.moveaxis(sample["image"], 1, -1))
+        np.testing.assert_allclose(np.moveaxis(outputs["logits"], -1, 1), sample["logits"], atol=1e-4)
+        assert sample["image"].std() > 0.1
+
+
+def test_the_card_has_the_program_that_loads_it(file):
+    card = Path(f"{file}.md").read_text()
+    assert "fcn_resnet101(weights=None, num_classes=1, weights_backbone=None, aux_loss=False).eval()" in card
+    assert "not the numbers of blocks or channels, that torchvision builds" in card
+
+
+def test_networks_without_such_names_are_refused(tmp_path):
+    model = {"name": "keras_resnet50", "num_classes": 2}
+    run = write_run(tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "task": {**config["task"], "model": model}}))
+    with pytest.raises(
+        ValueError, match=r"keras_resnet50 is of Keras's form, and no network of torchvision's or SMIT's"
+    ):
+        export(run, tmp_path / "out" / "a.safetensors", "safetensors")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_weights_of_others_are_told_with_their_licence(tmp_path, caplog):
+    from mskjax.files import sha256
+
+    weights = tmp_path / "radimagenet.safetensors"
+    licence = {"source": "ResNet50.pt", "licence": "its makers forbid passing on what derives from it"}
+    convert.save_variables(weights, {"params": {"a": np.zeros(1, np.float32)}}, licence)
+    run = write_run(tmp_path / "run", weights={"path": str(weights), "sha256": sha256(weights)})
+    export(run, tmp_path / "a.safetensors", "safetensors")
+    assert "keep the export to yourself" in caplog.text
+    card = (tmp_path / "a.safetensors.md").read_text()
+    assert "radimagenet.safetensors" in card and "of ResNet50.pt" in card and licence["licence"] in card
+    second = write_run(tmp_path / "second", weights={"path": str(tmp_path / "lost"), "sha256": "0" * 64})
+    export(second, tmp_path / "b.safetensors", "safetensors")
+    assert "Begun with lost: unknown." in (tmp_path / "b.safetensors.md").read_text()
