@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from launch import multihost
+from launch import devices, multihost
 
 
 def run(main: Callable[[], int | None], which: Callable[[], str] = lambda: multihost.FIRST) -> None:
@@ -15,10 +15,10 @@ def run(main: Callable[[], int | None], which: Callable[[], str] = lambda: multi
 
     `which` tells, after that, which of several processes call it. `ValueError` and `OSError` say what is wrong with
     an input and print as one sentence; anything else is a fault of the program and keeps its traceback."""
+    devices.keep_programs()
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
-    # They would report each accelerator that is absent, what they copy, and which glyphs.
-    for chatty in ("jax", "highdicom", "pydicom", "fontTools"):
+    for chatty in ("jax", "highdicom", "pydicom", "fontTools"):  # of absent accelerators, copies and glyphs
         standard_logging.getLogger(chatty).setLevel(standard_logging.WARNING)
     try:
         app.run(lambda arguments: sys.exit(_guarded(main, which, arguments[1:])), flags_parser=_parse)
