@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from mskjax.export import card, descent, onnx_file, stablehlo, weights
 from mskjax.export import sample as samples
@@ -85,6 +86,8 @@ def _write_program(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Writes a program; returns what of its sample may be passed on, with its outputs, and the figures."""
     sample = samples.make(shape, source.dataset, bool(origin.learned_from_phantoms(source.folder)))
+    told = "%s is converted and compared with the run on %d slices, which takes a while at full size"
+    logging.info(told, source.folder, len(sample.image_hu))
     if format == "onnx":
         found: Arrays = onnx_file.write(file, source.config, source.weights, sample, python)
     else:
