@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
@@ -20,6 +19,7 @@ from jaxtyping import Float
 from mskjax.models.convolution import convolve_volume
 from mskjax.models.image_convolution import Window, convolve_image
 from mskjax.models.initial import Initialiser, bias_of, filled, kaiming_normal_fan_out, uniform_fan_in
+from mskjax.models.moments import moments
 
 Padding = Literal["same", "valid"]
 
@@ -153,7 +153,7 @@ class BatchNorm(nn.Module):
         values = image.astype(dtype)
         mean, var = running_mean.value, running_var.value
         if train:
-            mean, var = _moments(values)
+            mean, var = moments(values)
             if not self.is_initializing():
                 count = math.prod(image.shape[:-1])
                 running_mean.value = self._blend(running_mean.value, mean)
@@ -165,31 +165,6 @@ class BatchNorm(nn.Module):
 
     def _blend(self, running: Any, batch: Array) -> Array:
         return self.momentum * running + (1 - self.momentum) * lax.stop_gradient(batch)
-
-
-@jax.custom_jvp
-def _moments(values: Float[Array, "b *space c"]) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """The mean and the biased variance of each channel."""
-    if math.prod(values.shape[:-1]) < 2:
-        raise ValueError(
-            f"a batch of shape {values.shape} has one value a channel, which has no variance to train BatchNorm on; "
-            "use a larger batch or image"
-        )
-    axes = tuple(range(values.ndim - 1))
-    mean = values.mean(axes)
-    return mean, jnp.square(values - mean).mean(axes)
-
-
-@_moments.defjvp
-def _change_of_moments(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], ...]:
-    """As deviations from the mean add up to 0, the variance does not change by the mean's own change.
-
-    This spares the gradient a pass over all values, whose sum would be 0 but for rounding.
-    """
-    (values,), (change,) = primals, tangents
-    mean, variance = _moments(values)
-    axes = tuple(range(values.ndim - 1))
-    return (mean, variance), (change.mean(axes), 2 * ((values - mean) * change).mean(axes))
 
 
 def max_pool(image: Float[Array, "b h w c"], *, padding: Padding = "same") -> Float[Array, "b _ _ c"]:

@@ -69,7 +69,7 @@ def operations(platform, channels):
     return {name: text.count(f"stablehlo.{name} ") + text.count(f"stablehlo.{name}(") for name in COUNTED}
 
 
-COUNTED = ("convolution", "dot_general", "case", "pad", "slice", "concatenate")
+COUNTED = ("convolution", "dot_general", "pad", "slice", "concatenate")
 AS_JAX_DOES = dict.fromkeys(COUNTED, 0) | {"convolution": 3}
 
 
@@ -80,7 +80,12 @@ def test_elsewhere_it_is_a_convolution_with_its_own_gradients_and_nothing_else(p
 
 def test_on_the_cpu_the_gradient_of_a_large_kernel_is_nine_products():
     found = operations("cpu", MANY // 256)
-    assert (found["convolution"], found["dot_general"], found["case"]) == (2, 9, 0)
+    assert (found["convolution"], found["dot_general"]) == (2, 9)
+
+
+def test_the_choice_of_a_form_is_gone_from_the_compiled_program(by_products):
+    text = jax.jit(differentiated).lower(*shapes(4)).compile().as_text()
+    assert " dot(" in text and " conditional(" not in text
 
 
 def test_on_the_cpu_a_small_kernel_is_left_to_convolutions():
