@@ -39,10 +39,11 @@ def test_a_program_is_of_any_number_of_slices_and_three_platforms(program):
     exported = jax_export.deserialize(bytearray(file.read_bytes()))
     assert [str(aval) for aval in exported.in_avals] == ["float32[b,40,48]", "float32[b,2]"]
     assert exported.platforms == ("cpu", "cuda", "tpu")
-    call = artifact.load(file).run
-    two, three = (call(np.zeros((n, 40, 48), np.float32), np.ones((n, 2), np.float32)) for n in (2, 3))
-    assert set(two) == {"probability", "mask", "area_cm2"}
-    assert (two["probability"].shape, three["mask"].shape, three["area_cm2"].shape) == ((2, 40, 48), (3, 40, 48), (3,))
+    assert exported.out_tree.unflatten([str(aval) for aval in exported.out_avals]) == {
+        "probability": "float32[b,40,48]",
+        "mask": "bool[b,40,48]",
+        "area_cm2": "float32[b]",
+    }
 
 
 def test_the_sample_gives_again_what_is_stored_with_it(program):

@@ -10,8 +10,11 @@ from exported_runs import write_run
 from safetensors.numpy import load_file, safe_open
 
 from mskjax import convert, tasks
+from mskjax.export.descent import descent
 from mskjax.export.exporting import export
 from mskjax.export.source import read
+from mskjax.files import sha256
+from mskjax.training.start import BEST
 
 SHAPES = json.loads((Path(__file__).parents[1] / "golden" / "torchvision_shapes.json").read_text())
 
@@ -64,8 +67,6 @@ def test_networks_without_such_names_are_refused(tmp_path):
 
 
 def test_weights_of_others_are_told_with_their_licence(tmp_path, caplog):
-    from mskjax.files import sha256
-
     weights = tmp_path / "radimagenet.safetensors"
     licence = {"source": "ResNet50.pt", "licence": "its makers forbid passing on what derives from it"}
     convert.save_variables(weights, {"params": {"a": np.zeros(1, np.float32)}}, licence)
@@ -74,6 +75,14 @@ def test_weights_of_others_are_told_with_their_licence(tmp_path, caplog):
     assert "keep the export to yourself" in caplog.text
     card = (tmp_path / "a.safetensors.md").read_text()
     assert "radimagenet.safetensors" in card and "of ResNet50.pt" in card and licence["licence"] in card
-    second = write_run(tmp_path / "second", weights={"path": str(tmp_path / "lost"), "sha256": "0" * 64})
-    export(second, tmp_path / "b.safetensors", "safetensors")
-    assert "Begun with lost: unknown." in (tmp_path / "b.safetensors.md").read_text()
+
+
+def test_what_weights_that_are_gone_would_say_is_unknown(tmp_path):
+    lost = {"path": str(tmp_path / "lost"), "sha256": "0" * 64}
+    first = write_run(tmp_path / "first", weights=lost)
+    unknown = {"file": "lost", "sha256": "0" * 64, "source": "unknown", "licence": "unknown"}
+    assert descent(first) == [unknown]
+    second = {"path": str(first / BEST), "sha256": sha256(first / BEST)}
+    steps = descent(write_run(tmp_path / "second", weights=second))
+    assert [step["file"] for step in steps] == ["run first", "lost"]
+    assert steps[0]["source"] == "the task segmentation"
