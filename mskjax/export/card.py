@@ -69,10 +69,17 @@ def _what(name: str, source: Source, about: About) -> Lines:
         "file": f"`{name}`, SHA-256 `{about['sha256']}`",
         "task": source.task,
         "network": f"{source.model}, as `{options}`",
-        "numbers": "float32"
-        + ("" if about["format"] == "safetensors" else "; HU are fitted and areas taken in float64"),
+        "numbers": _numbers(source, about),
     }
     return [f"{KINDS[about['format']]}. Exported from the run `{about['folder']}` of mskjax.", "", *_table(rows)]
+
+
+def _numbers(source: Source, about: About) -> str:
+    if about["format"] == "safetensors":
+        return "float32"
+    told = "float32; HU are fitted and areas taken in float64"
+    dtype = source.config["task"]["model"].get("dtype", "float32")
+    return told if dtype == "float32" else f"{told}. The run itself computes in {dtype}, and differs by that rounding"
 
 
 def _preprocessing(source: Source, about: About) -> Lines:
