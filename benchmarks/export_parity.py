@@ -104,8 +104,8 @@ def compare(run: Path, side: int, peers: str, onnx_python: str | None) -> dict[s
         area = measured(python, run, scan, f"--artifact={file}")
         names = ("logit_error", "near_half", "mask_differs")
         found |= {f"{kind}_{name}": told[name] for name in names}
-        found |= {f"{kind}_area_difference_cm2": area - own, f"{kind}_mb": file.stat().st_size / 1e6}
-        found[f"{kind}_s"] = time.perf_counter() - start
+        found |= {f"{kind}_area_difference_cm2": area - own, f"{kind}_mb": round(file.stat().st_size / 1e6, 1)}
+        found[f"{kind}_s"] = round(time.perf_counter() - start, 1)
     return found
 
 
