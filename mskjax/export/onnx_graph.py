@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
 
 def build(config: Mapping[str, Any], variables: Variables, shape: tuple[int, ...]) -> Any:
     """The ONNX model of `OUTPUTS` and "logits" for slices of `shape` pixels and batches of any number."""
-    from onnx import TensorProto, compose, helper
+    from onnx import compose
 
     size, logits = config["image_size"], program.network(config, variables)
     slices: Shapes = {"image_hu": (BATCH, *shape), "spacing_mm": (BATCH, 2)}
@@ -76,32 +76,38 @@ def build(config: Mapping[str, Any], variables: Variables, shape: tuple[int, ...
         "network": convert(network, squares, ["logits", "muscle"], exact=False),
         "after": convert(after, {**slices, **squares}, list(OUTPUTS), exact=True),
     }
-    parts = {name: compose.add_prefix(part, f"{name}/") for name, part in parts.items()}
+    return _joined({name: compose.add_prefix(part, f"{name}/") for name, part in parts.items()}, {**slices, **squares})
+
+
+def _joined(parts: Mapping[str, Any], shapes: Shapes) -> Any:
+    """One model of the three parts, whose names begin with the part's, with inputs and outputs in float32."""
+    from onnx import TensorProto, helper
+
     real, exact = TensorProto.FLOAT, TensorProto.DOUBLE
-    cast = lambda source, target, kind: helper.make_node("Cast", [source], [target], to=kind)  # noqa: E731
-    nodes = [
-        *(cast(name, f"{part}/{name}", exact) for name in INPUTS for part in ("before", "after")),
-        *parts["before"].graph.node,
-        cast("before/squares", "network/squares", real),
-        *parts["network"].graph.node,
-        cast("network/muscle", "after/squares", exact),
-        *parts["after"].graph.node,
-        cast("after/probability", "probability", real),
-        cast("after/mask", "mask", TensorProto.BOOL),
-        cast("after/area_cm2", "area_cm2", real),
-        cast("network/logits", "logits", real),
+    links = [
+        *((name, f"{part}/{name}", exact) for name in INPUTS for part in ("before", "after")),
+        ("before/squares", "network/squares", real),
+        ("network/muscle", "after/squares", exact),
+        ("network/logits", "logits", real),
+        *((f"after/{name}", name, TensorProto.BOOL if name == "mask" else real) for name in OUTPUTS),
     ]
-    dims: Shapes = {**slices, "probability": slices["image_hu"], "mask": slices["image_hu"], "area_cm2": (BATCH,)}
-    dims = {**dims, "logits": squares["squares"]}
-    kinds = {"mask": TensorProto.BOOL}
-    infos = {name: helper.make_tensor_value_info(name, kinds.get(name, real), dims[name]) for name in dims}
-    constants = [constant for part in parts.values() for constant in part.graph.initializer]
-    outputs = [infos[name] for name in (*OUTPUTS, "logits")]
-    graph = helper.make_graph(nodes, "mskjax", [infos[name] for name in INPUTS], outputs, constants, DOCUMENTATION)
-    first = parts["network"]
-    return helper.make_model(
-        graph, opset_imports=first.opset_import, ir_version=first.ir_version, producer_name="mskjax"
+    casts = {target: helper.make_node("Cast", [source], [target], to=kind) for source, target, kind in links}
+    nodes = [casts.pop(f"{part}/{name}") for name in INPUTS for part in ("before", "after")]
+    for part, taken in (("before", "network/squares"), ("network", "after/squares"), ("after", None)):
+        nodes += [*parts[part].graph.node, *([casts.pop(taken)] if taken else casts.values())]
+    grid = shapes["image_hu"]
+    shapes = {**shapes, "probability": grid, "mask": grid, "area_cm2": grid[:1], "logits": shapes["squares"]}
+    inputs, outputs = (
+        [
+            helper.make_tensor_value_info(name, TensorProto.BOOL if name == "mask" else real, shapes[name])
+            for name in names
+        ]
+        for names in (INPUTS, (*OUTPUTS, "logits"))
     )
+    constants = [constant for part in parts.values() for constant in part.graph.initializer]
+    graph = helper.make_graph(nodes, "mskjax", inputs, outputs, constants, DOCUMENTATION)
+    like = parts["network"]
+    return helper.make_model(graph, opset_imports=like.opset_import, ir_version=like.ir_version, producer_name="mskjax")
 
 
 def convert(function: Callable[..., Any], inputs: Shapes, outputs: Sequence[str], exact: bool) -> Any:
