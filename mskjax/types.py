@@ -7,9 +7,9 @@ Spacing is in millimetres and in array order: (row, column) in 2-D, (slice, row,
 from typing import Any
 
 import numpy as np
-from jax import Array
+from jax import Array, ShapeDtypeStruct
 from jaxtyping import PyTree
 
 Key = Array
-Params = PyTree[Array | np.ndarray]
+Params = PyTree[Array | np.ndarray | ShapeDtypeStruct]  # on a device, on the host, or described alone
 Variables = dict[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 from absl import logging
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -21,9 +21,9 @@ def graft(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> Va
 
     `fresh` are regexes; a leaf stays as `target` has it when one matches its whole path without the collection, as
     "classifier/.*" matches "classifier/bn/scale" and "classifier/bn/mean". Both trees are of variables, {"params",
-    "batch_stats"}. Copies take `target`'s types. Raises one `ValueError` that lists every other leaf that `source`
-    lacks or has in another shape. What was copied, what is fresh and what of `source` is unused is logged, but for what
-    a task kept beside its network, such as a teacher.
+    "batch_stats"}. Copies are numpy's and take `target`'s types. Raises one `ValueError` that lists every other leaf
+    that `source` lacks or has in another shape. What was copied, what is fresh and what of `source` is unused is
+    logged, but for what a task kept beside its network, such as a teacher.
     """
     wanted, given = check(target, source, fresh)
     copied = [path for path in wanted if not _matches(fresh, path)]
@@ -31,8 +31,7 @@ def graft(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> Va
     for pattern in fresh:
         if not any(_matches((pattern,), path) for path in wanted):
             logging.warning("graft: %r names no leaf of the network, so it keeps none fresh", pattern)
-    # Copies, because a training step gives its own arrays away and the source may serve another network.
-    return unflatten_dict(wanted | {path: jnp.array(given[path], wanted[path].dtype) for path in copied})
+    return unflatten_dict(wanted | {path: np.array(given[path], wanted[path].dtype) for path in copied})
 
 
 def check(target: Variables, source: Variables, fresh: Sequence[str] = ()) -> tuple[Leaves, Leaves]:

@@ -22,17 +22,38 @@ from mskjax.types import Key
 Shape = tuple[int, ...]
 Initialiser = Callable[[Key, Shape, Any], Array | np.ndarray]
 
-_generator: ContextVar[np.random.Generator | None] = ContextVar("_generator", default=None)
+_generator: ContextVar[Any] = ContextVar("_generator", default=None)  # numpy's, or what stands for it
+_is_drawn: ContextVar[bool] = ContextVar("_is_drawn", default=True)
 
 
 @contextmanager
 def drawn_on_host(key: Key) -> Iterator[None]:
     """Under it, the initialisers draw in the order of their calls from one numpy generator that `key` seeds."""
-    token = _generator.set(np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel()))
+    drawn = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel()) if _is_drawn.get() else _Zeros()
+    token = _generator.set(drawn)
     try:
         yield
     finally:
         _generator.reset(token)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Under it, `drawn_on_host` gives zeros at once, for who wants shapes and types alone."""
+    token = _is_drawn.set(False)
+    try:
+        yield
+    finally:
+        _is_drawn.reset(token)
+
+
+class _Zeros:
+    """A numpy generator's two methods, of zeros that take no room."""
+
+    def standard_normal(self, shape: Shape, dtype: Any) -> np.ndarray:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+
+    random = standard_normal
 
 
 def filled(value: float, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:

@@ -12,6 +12,7 @@ import optax
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mskjax.models.initial import undrawn
 from mskjax.training import optim, sharding
 from mskjax.training.state import TrainState, create
 from mskjax.training.step import Steps
@@ -22,7 +23,8 @@ THREADS = "compiling"  # how the names of the threads begin
 def abstract_state(task: Any, optimizer: optax.GradientTransformation, example: Mapping[str, Any]) -> TrainState:
     """The shapes and types of a run's state, for examples like `example`, arrays or their shapes."""
     key = jax.random.key(0)
-    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.init(key, example))
+    with undrawn():
+        variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), task.init(key, example))
 
     def made(params: Any, model_state: Any, key: Any) -> TrainState:
         return create(params, model_state, optimizer.init(optim.split(params, task.freeze)[0]), key)
@@ -64,12 +66,13 @@ def arguments(
 def compiled(steps: Steps, state: TrainState, arrays: Any, batch: Any, mesh: Mesh) -> Iterator[Steps]:
     """The steps, compiled for these shapes while its block runs; their first calls wait until they are.
 
-    An error in the block does not wait for them.
+    The step comes first, as the evaluation is not needed before the end of an epoch. An error in the block does not
+    wait for them.
     """
     training, evaluation = arguments(steps, state, arrays, batch, mesh)
     to_train: Any = steps.train
     to_evaluate: Any = steps.evaluate
-    pool = ThreadPoolExecutor(2, thread_name_prefix=THREADS)
+    pool = ThreadPoolExecutor(1, thread_name_prefix=THREADS)
     try:
         train = pool.submit(lambda: to_train.lower(*training).compile())
         evaluate = pool.submit(lambda: to_evaluate.lower(*evaluation).compile())

@@ -119,7 +119,7 @@ def _plain(state: TrainState) -> Any:
     if isinstance(state.key, jax.ShapeDtypeStruct):
         data = jax.eval_shape(jax.random.key_data, state.key)
         return state.replace(key=data)
-    return state.replace(key=jax.random.key_data(state.key))
+    return state.replace(key=np.asarray(jax.random.key_data(state.key)))
 
 
 def _shapes(state: Any) -> dict[str, tuple[int, ...]]:

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax import Array
+from jax import Array, ShapeDtypeStruct
 
 from mskjax.types import Params
 
-Leaves = dict[str, Array | np.ndarray]
+Leaves = dict[str, Array | np.ndarray | ShapeDtypeStruct]
 
 
 def adam(weight_decay: float = 0.0) -> optax.GradientTransformation:

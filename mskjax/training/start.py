@@ -140,6 +140,8 @@ def _published_convention(metadata: Mapping[str, str]) -> str | None:
 def _state(
     params: Params, model_state: Any, task: Any, optimizer: optax.GradientTransformation, key: Key
 ) -> TrainState:
+    params, model_state = jax.device_get((params, model_state))
     trained, _ = optim.split(params, task.freeze)
-    state = create(params, model_state, optimizer.init(trained), key)
+    # Compiled as one, as an optimiser makes a small program for each of the many shapes otherwise.
+    state = create(params, model_state, jax.jit(optimizer.init)(trained), key)
     return jax.device_get(state.replace(key=None)).replace(key=key)

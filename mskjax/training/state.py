@@ -90,9 +90,7 @@ class TrainState(struct.PyTreeNode):
 
 
 def create(params: Params, model_state: Any, opt_state: Any, key: Key) -> TrainState:
-    """The state before the first step."""
-    # Copies: a donated state must not hold one buffer twice.
-    best_params, best_model_state = jax.tree.map(jnp.copy, (params, model_state))
+    """The state before the first step; weights stand in it twice, and are copied as it is put on devices."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -102,8 +100,8 @@ def create(params: Params, model_state: Any, opt_state: Any, key: Key) -> TrainS
         selection=Selection(
             best_loss=jnp.array(jnp.inf, float),
             best_step=jnp.zeros((), jnp.int32),
-            best_params=best_params,
-            best_model_state=best_model_state,
+            best_params=params,
+            best_model_state=model_state,
             best_training_loss=jnp.array(jnp.inf, float),
             training_flat=jnp.zeros((), jnp.int32),
             validation_flat=jnp.zeros((), jnp.int32),
