@@ -235,7 +235,7 @@ def _run(
         **{name: training[name] for name in ("batch_size", "epochs", "patience")},
         "stop_on": "both",
         "checkpoint_minutes": study["checkpoint_minutes"],
-        "devices": devices,
+        **settings.on_devices(devices),
     }
 
 

@@ -109,7 +109,7 @@ def run_config(config: Config, cell: Cell) -> dict[str, Any]:
             "resume": "",
             **{name: study[name] for name in ("learning_rate", "batch_size", "epochs", "patience", "stop_on")},
             "checkpoint_minutes": study["checkpoint_minutes"],
-            "devices": 1,
+            **settings.on_devices(1),
             "cell": {name: value for name, value in asdict(cell).items() if name != "train_counts"},
         }
     )

@@ -116,7 +116,7 @@ def run_config(config: Config, cell: Cell) -> dict[str, Any]:
             **{name: study["starts"][cell.init][name] for name in ("init_from", "fresh")},
             "resume": "",
             **{name: study[name] for name in _AS_THEY_ARE},
-            "devices": 1,
+            **settings.on_devices(1),
             "cell": asdict(cell),
         }
     )

@@ -57,3 +57,8 @@ def check_positive(place: str, fields: Mapping[str, Any], names: Sequence[str]) 
     for name in names:
         if not fields[name] > 0:
             raise ValueError(f"config.{place}.{name} is {fields[name]}; it must be above 0")
+
+
+def on_devices(count: int) -> dict[str, Any]:
+    """The fields of a run's config that say what devices share, of a run of a study: its batch and nothing else."""
+    return {"devices": count, "batch_norm": "global", "split_from": 0}

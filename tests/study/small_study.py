@@ -32,10 +32,11 @@ def compilations():
     logger = logging.getLogger("jax")
     logger.addHandler(handler)
     logger.propagate = False  # a failing test would print it all
+    jax.config.update("jax_log_compiles", True)  # in all threads, which jax.log_compiles does not
     try:
-        with jax.log_compiles():
-            yield lambda name: sum(f"Finished XLA compilation of jit({name})" in line for line in told)
+        yield lambda name: sum(f"Finished XLA compilation of jit({name})" in line for line in told)
     finally:
+        jax.config.update("jax_log_compiles", False)
         logger.propagate = True
         logger.removeHandler(handler)
 

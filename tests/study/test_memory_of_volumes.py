@@ -88,7 +88,7 @@ def test_steps_are_measured_on_a_batch_of_crops(monkeypatch):
     volumes = Volumes(Path("nowhere"), pd.DataFrame({"case_id": ["a", "b"]}), table, {}, (2.0, 2.0, 2.0))
     gc.disable()
     try:
-        found = dry_run.measure(run, OfVolumes(volumes, run["task"], read, 1, 2), 1)
+        found = dry_run.measure(run, OfVolumes(volumes, run["task"], read, 1, run["image_size"], 2), 1)
         until = [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
         for thread in until:
             thread.join(timeout=5)

@@ -36,8 +36,8 @@ def compiled_once():
     """Runs of one task share their steps, whose making takes most of the time; they hold nothing of a run."""
     made = {}
 
-    def compile_steps(task, optimizer, mesh):
-        return made.setdefault(task, step.compile_steps(task, optimizer, mesh))
+    def compile_steps(task, optimizer, mesh, **layout):
+        return made.setdefault(task, step.compile_steps(task, optimizer, mesh, **layout))
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(run, "compile_steps", compile_steps)
