@@ -6,8 +6,9 @@ import sys
 from absl import flags, logging
 
 FLAGS = ("multihost", "coordinator", "process", "processes")
-# Which processes a command is for: all, connected; the first; or each, which its user has given a share of its own.
-ALL, FIRST, EACH = "all", "first", "each"
+# Which processes a command is for: all, connected, for one work or for works of their own; the first; or each, whose
+# user has given it a share.
+TOGETHER, APART, FIRST, EACH = "together", "apart", "first", "each"
 
 flags.DEFINE_enum(
     "multihost",
@@ -40,11 +41,11 @@ def join(which: str) -> bool:
     if which == FIRST and start.index:
         print(f"process {start.index} of {start.count} rests: this command is the first one's", file=sys.stderr)
         return False
-    if which == ALL:
+    if which in (TOGETHER, APART):
         processes.connect(start)
         sys.excepthook = lambda *error: (sys.__excepthook__(*error), leave(1))
-        if start.index:
-            logging.set_verbosity(logging.ERROR)  # what is told is told by the first
+    if which == TOGETHER and start.index:
+        logging.set_verbosity(logging.ERROR)  # the first tells
     return True
 
 

@@ -16,7 +16,7 @@ from absl import flags
 from launch.config import define_config
 from launch.devices import make_deterministic
 from launch.main import run
-from launch.multihost import ALL, EACH, FIRST
+from launch.multihost import APART, EACH, FIRST
 
 CONFIG = define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Study folder, made or gone on with.", required=True)
@@ -57,4 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main, lambda: EACH if SHARE.value else FIRST if DRY_RUN.value or STATUS.value or JOBS.value else ALL)
+    run(main, lambda: EACH if SHARE.value else FIRST if DRY_RUN.value or STATUS.value or JOBS.value else APART)

@@ -24,7 +24,7 @@ from absl import flags
 from launch.config import define_config
 from launch.devices import make_deterministic
 from launch.main import run
-from launch.multihost import ALL
+from launch.multihost import TOGETHER
 
 CONFIG = define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder, made or gone on with.", required=True)
@@ -44,4 +44,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main, lambda: ALL)
+    run(main, lambda: TOGETHER)
