@@ -57,4 +57,4 @@ def _parse(arguments: list[str]) -> list[str]:
 
 def _refuse(sentence: str, status: int = 2) -> int:
     print(f"error: {sentence}", file=sys.stderr)
-    return multihost.leave(status)
+    return multihost.processes.leave(status)

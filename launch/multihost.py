@@ -1,9 +1,10 @@
 """The flags of several processes that run one command together, as on the hosts of a pod."""
 
-import os
 import sys
 
 from absl import flags, logging
+
+from mskjax import processes
 
 FLAGS = ("multihost", "coordinator", "process", "processes")
 # Which processes a command is for: all, connected, for one work or for works of their own; the first; or each, whose
@@ -28,8 +29,6 @@ def join(which: str) -> bool:
     mode, told = flags.FLAGS.multihost, {name: flags.FLAGS[name].value for name in FLAGS[1:]}
     if mode == "off" or which == EACH:
         return True
-    from mskjax import processes
-
     start = processes.find(told["coordinator"], told["process"], told["processes"])
     if start is None or start.count == 1:
         if mode == "on":
@@ -43,16 +42,6 @@ def join(which: str) -> bool:
         return False
     if which in (TOGETHER, APART):
         processes.connect(start)
-        sys.excepthook = lambda *error: (sys.__excepthook__(*error), leave(1))
     if which == TOGETHER and start.index:
         logging.set_verbosity(logging.ERROR)  # the first tells
     return True
-
-
-def leave(status: int) -> int:
-    """The status of a process that fails alone; among others it ends at once, as they would wait for it in vain."""
-    if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)  # the others are ended by its absence
-    return status

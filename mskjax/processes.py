@@ -6,10 +6,13 @@ in shells that run one alone. SLURM, Open MPI and Cloud TPU tell their processes
 
 import os
 import re
+import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+COMPILING = "compiling"  # how the names of threads begin that do
 METADATA_TIMEOUT_S = 2.0
 HEARTBEAT_S = 60
 # Processes leave together. One that has nothing more to do waits for the others, however long they take.
@@ -61,7 +64,7 @@ def find(
 def connect(start: Start) -> None:
     """Connects this process with the others of its start, before JAX is first used; returns once all are there.
 
-    Raises `ValueError` where they cannot be reached.
+    From then on an error that nothing else catches ends it at once. Raises `ValueError` where they cannot be reached.
     """
     import jax
 
@@ -83,6 +86,29 @@ def connect(start: Start) -> None:
             f"process {start.index} of {start.count} cannot reach the others{where} ({error}); start all of them, give "
             "--coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off"
         ) from error
+    sys.excepthook = _end
+
+
+def leave(status: int) -> int:
+    """The status of a process that fails; where others would wait for it, or a program is being compiled, it ends here.
+
+    The others are ended by its absence, and nobody waits a minute for a program that is not run.
+    """
+    connected = "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
+    if connected or any(thread.name.startswith(COMPILING) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if kind.__name__ != "JaxRuntimeError":
+        sys.__excepthook__(kind, error, trace)
+        leave(1)
+    why = " ".join(str(error).split())
+    print(f"error: another process or a device has failed ({why}); start all again to go on", file=sys.stderr)
+    leave(2)
 
 
 def own_devices(start: Start, environment: Mapping[str, str] = os.environ) -> list[int]:

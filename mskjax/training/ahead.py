@@ -13,11 +13,10 @@ from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mskjax.models.initial import undrawn
+from mskjax.processes import COMPILING
 from mskjax.training import optim, sharding
 from mskjax.training.state import TrainState, create
 from mskjax.training.step import Steps
-
-THREADS = "compiling"  # how the names of the threads begin
 
 
 def abstract_state(task: Any, optimizer: optax.GradientTransformation, example: Mapping[str, Any]) -> TrainState:
@@ -72,7 +71,7 @@ def compiled(steps: Steps, state: TrainState, arrays: Any, batch: Any, mesh: Mes
     training, evaluation = arguments(steps, state, arrays, batch, mesh)
     to_train: Any = steps.train
     to_evaluate: Any = steps.evaluate
-    pool = ThreadPoolExecutor(1, thread_name_prefix=THREADS)
+    pool = ThreadPoolExecutor(1, thread_name_prefix=COMPILING)
     try:
         train = pool.submit(lambda: to_train.lower(*training).compile())
         evaluate = pool.submit(lambda: to_evaluate.lower(*evaluation).compile())

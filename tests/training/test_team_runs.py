@@ -63,9 +63,11 @@ def test_killed_and_stopped_runs_go_on_in_more_and_in_fewer_processes(launch, tm
     assert end(launch(alone))[0] == [0]
     two = launch(workdir, "--config.checkpoint_minutes=0", processes=2)
     wait_for_step(workdir, 4, two)
-    for process in two:
-        process.kill()
-    assert end(two)[0] == [-signal.SIGKILL] * 2
+    two[1].kill()
+    status, told = end(two)
+    assert status == [2, -signal.SIGKILL]
+    assert "error: another process or a device has failed" in told
+    assert "start all again to go on" in told
     one = launch(workdir)
     wait_for_rows(workdir, 4, one)
     one[0].send_signal(signal.SIGTERM)
