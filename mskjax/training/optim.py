@@ -6,15 +6,14 @@ told by regexes on whole paths, as in `backbone/layer1_.*`; they have neither gr
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
-import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jax import Array, ShapeDtypeStruct
 
 from mskjax.types import Params
 
-Leaves = dict[str, Array | np.ndarray | ShapeDtypeStruct]
+Leaves = dict[str, Any]  # arrays on a device or on the host, or their shapes and types
 
 
 def adam(weight_decay: float = 0.0) -> optax.GradientTransformation:
