@@ -16,8 +16,8 @@ from mskjax import convert
 from mskjax.files import read_json, remove, write_json
 from mskjax.training import lock, provenance
 from mskjax.training.examples import Examples
-from mskjax.training.job import Schedule
-from mskjax.training.start import BEST, open_checkpoints, starting_state, weight_record
+from mskjax.training.member import Member
+from mskjax.training.start import BEST, open_checkpoints, resolved, weight_record
 from mskjax.training.state import TrainState
 from mskjax.training.writer import Writer
 
@@ -35,7 +35,7 @@ class Observer(AbstractContextManager, Protocol):
         """Called at the end of an epoch with its row of metrics.jsonl."""
 
 
-class RunFolder:
+class RunFolder(Member):
     """The folder `workdir` of the run that `config` describes, kept to this process in a `with` block.
 
     `dataset` is its path and digests, for the provenance. `base` is where relative weight files are looked for. A
@@ -52,11 +52,8 @@ class RunFolder:
         optimizer: optax.GradientTransformation,
         base: str | Path = ".",
     ):
-        self.workdir, self.config, self.examples = Path(workdir), dict(config), examples
-        self.schedule = Schedule.of(config)
-        self.task, self._optimizer, self._dataset, self._base = task, optimizer, dataset, Path(base)
-        self._open, self._started_s = ExitStack(), time.monotonic()
-        self._checkpoints: Any = None
+        super().__init__(workdir, config, examples, task, optimizer, base)
+        self._dataset, self._started_s = dataset, time.monotonic()
         self._observers: list[Observer] = []
 
     def __enter__(self) -> "RunFolder":
@@ -71,15 +68,11 @@ class RunFolder:
             self._open = opening.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def start(self) -> TrainState:
         """The state to go on from; from now on the folder is this run's."""
-        config = resolved(self.config, self._base)
-        state = starting_state(config, self.task, self._optimizer, self._checkpoints)
+        state = super().start()
         step = int(state.step)
-        weights = None if step else weight_record(config)
+        weights = None if step else weight_record(resolved(self.config, self._base))
         remove(self.workdir / "DONE")
         for leftover in (self.workdir / BEST).parent.glob(".*"):
             remove(leftover)  # of a process that was killed as it wrote
@@ -107,14 +100,6 @@ class RunFolder:
         """Whether the time between two checkpoints is over."""
         return self._checkpoints.overdue()
 
-    def keeps(self, step: int) -> bool:
-        """Whether the checkpoint of this step is to be saved, whatever the time."""
-        return self._checkpoints.keeps(step)
-
-    def save(self, state: TrainState) -> None:
-        """Saves a checkpoint."""
-        self._checkpoints.save(state)
-
     def stop(self, state: TrainState) -> None:
         """Saves a checkpoint and the best weights so far, and lets go of the folder."""
         self._checkpoints.save(state)
@@ -129,15 +114,6 @@ class RunFolder:
         write_json(self.workdir / "DONE", {**self.outcome(state), "seconds": seconds})
         self.tidy()
         self.close()
-
-    def fail(self, error: ValueError) -> None:
-        """Lets go of the folder and raises the error."""
-        self.close()
-        raise error
-
-    def close(self) -> None:
-        """Lets go of the folder."""
-        self._open.close()
 
     def leave(self, state: TrainState) -> None:
         """Writes what a finished run leaves behind: the last checkpoint, for more epochs, and the best weights."""
@@ -181,9 +157,3 @@ def is_done(workdir: Path, config: Mapping[str, Any]) -> bool:
             "use another workdir"
         )
     return False
-
-
-def resolved(config: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """The config with a relative `init_from` that lies in `base` as a path; others are relative to where one works."""
-    path = config["init_from"]
-    return {**config, "init_from": str(base / path) if path and (base / path).exists() else path}

@@ -64,6 +64,7 @@ def record(
             "python": platform.python_version(),
         },
         "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
         "git_revision": git_revision(),
     }
     weights, starts = (former["weights"], former["starts"]) if former else (weights, [])

@@ -18,8 +18,8 @@ from mskjax.training import ahead, optim, provenance, sharding, signals, supply
 from mskjax.training.curves import plot_curves
 from mskjax.training.examples import Examples
 from mskjax.training.folder import RunFolder, is_done
-from mskjax.training.follower import Follower
 from mskjax.training.loop import fit
+from mskjax.training.member import Member
 from mskjax.training.progress import Progress
 from mskjax.training.state import TrainState
 from mskjax.training.step import compile_steps
@@ -54,7 +54,7 @@ def train_run(workdir: Path, config: dict[str, Any], examples: Examples, own: Su
     task, optimizer = tasks.build(config["task"]), optim.adam(config.get("weight_decay", 0.0))
     origin = {"path": config["dataset"], "sha256": own.manifest["sha256"]}
     if sharding.team(mesh).index:
-        opened = Follower(workdir, config, examples, task, optimizer)
+        opened = Member(workdir, config, examples, task, optimizer)
     else:
         opened = _Run(workdir, config, origin, examples, task, optimizer)
     with opened as run, signals.caught() as caught:  # from before the first word of a start to the last file

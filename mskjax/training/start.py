@@ -69,6 +69,12 @@ def starting_state(
     return _state(params, model_state, task, optimizer, key)
 
 
+def resolved(config: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The config with a relative `init_from` that lies in `base` as a path; others are relative to where one works."""
+    path = config["init_from"]
+    return {**config, "init_from": str(base / path) if path and (base / path).exists() else path}
+
+
 def weight_file(path: str | Path) -> Path:
     """The file that `init_from` means; `FileNotFoundError` says how to make it where it is missing."""
     file = Path(path) / BEST if Path(path).is_dir() else Path(path)

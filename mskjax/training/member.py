@@ -1,4 +1,4 @@
-"""A run as the other processes of a team take part in it: they begin as the first does, and write nothing."""
+"""A run as each process of a team takes part in it; that of the first, `RunFolder`, also writes and tells of it."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,12 +9,15 @@ import optax
 
 from mskjax.training.examples import Examples
 from mskjax.training.job import Schedule
-from mskjax.training.start import open_checkpoints, starting_state
+from mskjax.training.start import open_checkpoints, resolved, starting_state
 from mskjax.training.state import TrainState
 
 
-class Follower:
-    """The run that `config` describes in the folder `workdir`, which all processes can read; for a `with` block."""
+class Member:
+    """The run that `config` describes in the folder `workdir`, which all processes can read; for a `with` block.
+
+    `base` is where relative weight files are looked for.
+    """
 
     def __init__(
         self,
@@ -23,13 +26,14 @@ class Follower:
         examples: Examples,
         task: Any,
         optimizer: optax.GradientTransformation,
+        base: str | Path = ".",
     ):
         self.workdir, self.config, self.examples = Path(workdir), dict(config), examples
         self.schedule = Schedule.of(config)
-        self.task, self._optimizer, self._open = task, optimizer, ExitStack()
+        self.task, self._optimizer, self._base, self._open = task, optimizer, Path(base), ExitStack()
         self._checkpoints: Any = None
 
-    def __enter__(self) -> "Follower":
+    def __enter__(self) -> "Member":
         self._open.callback(self.examples.close)
         checkpoints = open_checkpoints(self.workdir, self.config, self.examples.steps_per_epoch, writes=False)
         self._checkpoints = self._open.enter_context(checkpoints)
@@ -40,7 +44,8 @@ class Follower:
 
     def start(self) -> TrainState:
         """The state to go on from."""
-        return starting_state(self.config, self.task, self._optimizer, self._checkpoints)
+        config = resolved(self.config, self._base)
+        return starting_state(config, self.task, self._optimizer, self._checkpoints)
 
     def step(self, loss: float) -> None:
         """Nothing: the first process tells of it."""
@@ -53,11 +58,11 @@ class Follower:
         return False
 
     def keeps(self, step: int) -> bool:
-        """Whether the checkpoint of this step is to be saved, as the first process finds too."""
+        """Whether the checkpoint of this step is to be saved, whatever the time; all processes find the same."""
         return self._checkpoints.keeps(step)
 
     def save(self, state: TrainState) -> None:
-        """Takes note that the first process saves the state."""
+        """Saves a checkpoint, or takes note that the first process does."""
         self._checkpoints.save(state)
 
     def stop(self, state: TrainState) -> None:
@@ -69,10 +74,10 @@ class Follower:
         self.close()
 
     def fail(self, error: ValueError) -> None:
-        """Ends its part and raises the error."""
+        """Lets go of the folder and raises the error."""
         self.close()
         raise error
 
     def close(self) -> None:
-        """Lets go of what is open."""
+        """Lets go of the folder."""
         self._open.close()
