@@ -1,5 +1,6 @@
 """Shared by all tests: checks of shapes and types, 8 simulated devices, quick compilations, and the real CT."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -38,3 +39,10 @@ def real_ct() -> Path:
 def logs_are_as_verbose_as_caplog_asks():
     """Whatever was tested before: parsing flags leaves absl's logger at warnings for the rest of the process."""
     logging.get_absl_logger().setLevel(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage_is_looked_for_once():
+    """Not again in the millions of objects that earlier modules left, as a library may ask for at each call."""
+    gc.collect()
+    gc.freeze()

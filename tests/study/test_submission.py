@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from contextlib import nullcontext
 
 import pytest
 from small_study import begin, config
@@ -11,6 +12,7 @@ from mskjax.study import submission, sweep
 from mskjax.study.settings import plain
 from mskjax.study.shares import Share
 from mskjax.study.submission import Task, submit
+from mskjax.training import ahead
 
 pytest.importorskip("submitit")
 
@@ -105,6 +107,7 @@ def test_jobs_on_this_machine(squares, pretrained, tmp_path, monkeypatch):
             job.close()
 
     monkeypatch.setattr(sweep, "fit", end)
+    monkeypatch.setattr(ahead, "compiled", lambda steps, *_: nullcontext(steps))
     sweep.sweep(study, workdir)
     jobs = submit(study, workdir, 2, "local", ["timeout_min=5"])
     assert [job.result() for job in jobs] == [{}, {}]

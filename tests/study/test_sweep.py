@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mskjax.files import atomic_path, write_json
 from mskjax.study import mask_judge, sweep
 from mskjax.study.data_efficiency import plan
 from mskjax.study.shares import Share
-from mskjax.training import Interrupted, lock, provenance, signals, supply
+from mskjax.training import Interrupted, ahead, lock, provenance, signals, supply
 from mskjax.training.writer import read_rows
 
 PROGRAMS = ("train_step", "evaluate_step", "end_epoch", "predict")
@@ -89,6 +90,7 @@ class Quick:
 def quick(monkeypatch):
     made = Quick()
     monkeypatch.setattr(sweep, "fit", made)
+    monkeypatch.setattr(ahead, "compiled", lambda steps, *_: nullcontext(steps))
     monkeypatch.setattr(sweep, "WAIT_S", 0.02)
     return made
 

@@ -1,10 +1,11 @@
-"""A dataset of small squares to be told from their background."""
+"""A dataset of small squares to be told from their background, and steps that runs share."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mskjax.data.dataset import Slices, write_dataset
+from mskjax.training import run, step
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,19 @@ def squares(tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
     write_dataset(folder, Slices(image_hu.astype(np.int16), mask, shape, spacing_mm, case_id), cases, {})
     return folder
+
+
+@pytest.fixture(scope="module")
+def compiled_once():
+    """Runs of one task on the same devices share their steps, whose making takes most of the time; they hold no run."""
+    made = {}
+
+    def compile_steps(task, optimizer, mesh, **layout):
+        alike = (task, mesh, *layout.items())
+        if alike not in made:
+            made[alike] = step.compile_steps(task, optimizer, mesh, **layout)
+        return made[alike]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run, "compile_steps", compile_steps)
+        yield

@@ -20,6 +20,8 @@ from mskjax.training.folder import is_done
 from mskjax.training.run import plain
 from mskjax.training.writer import read_rows
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 
 def small(folder, **changes):
     config = segmentation.get_config("smoke")

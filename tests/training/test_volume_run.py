@@ -1,7 +1,7 @@
 """Whole runs that see volumes: SMIT is pretrained on them, and fine-tuned from that."""
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import jax
 import numpy as np
@@ -14,9 +14,10 @@ from same_runs import assert_same, restored
 from configs import smit_pretraining, smit_segmentation
 from mskjax.convert import load_variables
 from mskjax.tasks.self_distillation import shared
-from mskjax.training import Interrupted, run, signals, step, train
+from mskjax.training import Interrupted, ahead, run, signals, train
 from mskjax.training.writer import read_rows
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 PARTS = ("loss", "patch", "image", "reconstruction", "feature_spread", "teacher_lag")
 STOPPED = 3  # steps, of which an epoch has two
 
@@ -29,19 +30,6 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     return volume_cohort.write(tmp_path_factory.mktemp("volumes") / "bare", masked=False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once():
-    """Runs of one task share their steps, whose making takes most of the time; they hold nothing of a run."""
-    made = {}
-
-    def compile_steps(task, optimizer, mesh, **layout):
-        return made.setdefault(task, step.compile_steps(task, optimizer, mesh, **layout))
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(run, "compile_steps", compile_steps)
-        yield
 
 
 def small(of, folder, **changes):
@@ -123,6 +111,7 @@ def begun(monkeypatch):
         found.extend([job.start(), job.examples.batch(0, 0), job.examples.steps_per_epoch, arrays])
 
     monkeypatch.setattr(run, "fit", fit)
+    monkeypatch.setattr(ahead, "compiled", lambda steps, *_: nullcontext(steps))
     return found
 
 
@@ -137,7 +126,7 @@ def test_pretraining_goes_on_from_pretrained_weights_with_a_schedule_of_its_own(
     assert not any(leaf.any() for leaf in state.model_state["centers"].values())
 
 
-def test_weights_of_windows_that_were_joined_otherwise_are_refused(pretrained, dataset, tmp_path):
+def test_weights_of_windows_that_were_joined_otherwise_are_refused(pretrained, dataset, tmp_path, begun):
     config = small(smit_segmentation, dataset, init_from=str(pretrained), fresh=("decoder/.*",))
     config.task.model.joining = "official"
     with pytest.raises(ValueError, match=r"joined as 'inverse' and the run's network joins them as 'official'; set"):
