@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -94,14 +95,20 @@ def test_attention_against_its_formula():
     np.testing.assert_allclose(layer.apply(variables, windows, regions), expected, rtol=1e-4, atol=1e-5)
 
 
+def fresh(block, volume):
+    """Its variables, and its outputs in evaluation as a compiled function of variables and volume."""
+    evaluate = jax.jit(functools.partial(block.apply, train=False))
+    return jax.jit(functools.partial(block.init, train=False))(KEY, volume), evaluate
+
+
 @pytest.mark.parametrize("shift", [0, 2])
 def test_a_block_reaches_as_far_as_its_window(shift):
     """A change at one position changes its own window alone, which lies elsewhere after a shift."""
     block = Block(2, 4, shift, 0.0, "inverse")
     volume = random(1, 8, 8, 8, 4)
-    variables = block.init(KEY, volume, train=False)
+    variables, evaluate = fresh(block, volume)
     changed = volume.at[0, 3, 3, 3, 0].add(1.0)
-    difference = jnp.abs(block.apply(variables, changed, train=False) - block.apply(variables, volume, train=False))
+    difference = jnp.abs(evaluate(variables, changed) - evaluate(variables, volume))
     touched = np.argwhere(np.asarray(difference[0]).max(-1) > 1e-6)
     first = 0 if shift == 0 else 2
     np.testing.assert_array_equal(touched.min(0), [first] * 3)
@@ -111,15 +118,15 @@ def test_a_block_reaches_as_far_as_its_window(shift):
 def test_a_dropped_block_is_its_shortcut_and_the_others_are_stronger():
     block = Block(2, 4, 0, 0.5)
     volume = random(16, 4, 4, 4, 4)
-    variables = block.init(KEY, volume, train=False)
-    trained = block.apply(variables, volume, train=True, rngs={"dropout": KEY})
+    variables, evaluate = fresh(block, volume)
+    trained = jax.jit(functools.partial(block.apply, train=True))(variables, volume, rngs={"dropout": KEY})
     same = np.asarray((trained == volume).all((1, 2, 3, 4)))
     assert 0 < same.sum() < 16  # both of its two parts: a quarter of the examples
 
     def attended(volume):  # with the perceptron's part dropped
         silent = jax.tree.map(jnp.array, variables)
         silent["params"]["fc2"] = jax.tree.map(jnp.zeros_like, silent["params"]["fc2"])
-        return block.apply(silent, volume, train=False)
+        return evaluate(silent, volume)
 
     doubled = volume + 2 * (attended(volume) - volume)
     assert any(np.allclose(one, other, atol=1e-5) for one, other in zip(trained, doubled, strict=True))
@@ -127,9 +134,10 @@ def test_a_dropped_block_is_its_shortcut_and_the_others_are_stronger():
 
 def test_in_bfloat16_a_block_is_near():
     volume = random(1, 8, 8, 8, 8)
-    variables = Block(2, 4, 2, 0.0).init(KEY, volume, train=False)
-    expected = Block(2, 4, 2, 0.0).apply(variables, volume, train=False)
-    found = Block(2, 4, 2, 0.0, dtype=jnp.bfloat16).apply(variables, volume.astype(jnp.bfloat16), train=False)
+    variables, evaluate = fresh(Block(2, 4, 2, 0.0), volume)
+    expected = evaluate(variables, volume)
+    coarse = jax.jit(functools.partial(Block(2, 4, 2, 0.0, dtype=jnp.bfloat16).apply, train=False))
+    found = coarse(variables, volume.astype(jnp.bfloat16))
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=0.05)
 
@@ -137,7 +145,8 @@ def test_in_bfloat16_a_block_is_near():
 def test_sides_that_no_window_divides_are_padded_and_come_back():
     block = Block(2, 4, 2, 0.0)
     volume = random(1, 6, 6, 6, 4)
-    assert block.apply(block.init(KEY, volume, train=False), volume, train=False).shape == volume.shape
+    variables, evaluate = fresh(block, volume)
+    assert evaluate(variables, volume).shape == volume.shape
 
 
 def test_merging_joins_eight_positions_in_the_published_order():

@@ -18,7 +18,7 @@ from sarcopenia_cells import NETWORKS, POLICIES, known
 from small_study import contents
 
 from mskjax.data.dataset import read_dataset, write_dataset
-from mskjax.study import sarcopenia_notes, sarcopenia_results
+from mskjax.study import sarcopenia_figures, sarcopenia_notes, sarcopenia_results
 from mskjax.study.plates import Plate
 from mskjax.study.sarcopenia_results import FIGURES, FILES, evaluate_study
 from mskjax.study.study_folder import answer
@@ -191,7 +191,11 @@ def test_explanations_are_shown_or_the_command_that_makes_them(copy):
     assert places == sorted(places)
 
 
-def test_figures_3b_and_3c_are_drawn_of_the_cell_that_is_shown(study, evaluated, tmp_path):
+def test_figures_3b_and_3c_are_drawn_of_the_cell_that_is_shown(study, evaluated, tmp_path, monkeypatch):
+    """The other figures are not drawn again."""
+    for kind, name in zip(("auc", "confusion", "roc", "calibration"), FIGURES, strict=True):
+        plate = Plate(name, name, name, name, b"png", b"pdf")
+        monkeypatch.setattr(sarcopenia_figures, f"{kind}_figure", lambda *_, plate=plate: plate)
     workdir = shutil.copytree(study, tmp_path / "study")
     shown, other = (workdir / "cells" / f"densenet121_unfreezeall_shuffle{number}" for number in (0, 1))
     explain_as(other, b"others")

@@ -157,7 +157,7 @@ def test_a_run_is_as_its_config_says(run):
     task = tasks.build(TASK)
     state = {name: values for name, values in predictor.variables.items() if name != "params"}
     window = jax.random.randint(jax.random.key(1), (1, 32, 32, 32), -200, 300, np.int16)
-    expected = task.predict(predictor.variables["params"], state, window)
+    expected = jax.jit(task.predict)(predictor.variables["params"], state, window)
     np.testing.assert_allclose(predictor.on_grid(np.asarray(window[0])), expected[0], atol=1e-5)
 
 
