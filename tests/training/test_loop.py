@@ -1,3 +1,4 @@
+import functools
 import shutil
 from dataclasses import replace
 
@@ -13,6 +14,9 @@ from mskjax.training.job import Schedule
 from mskjax.training.loop import Interrupted, fit
 from mskjax.training.signals import Caught
 from mskjax.training.step import compile_steps
+
+# Tests of one task on the same devices share their steps, which hold nothing of a run.
+steps_of = functools.cache(lambda task, mesh: compile_steps(task, optax.identity(), mesh))
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def descend(tmp_path):
         **schedule,
     ):
         (arrays, rows), task = data, task or Mean()
-        steps = steps or compile_steps(task, optimizer, mesh)
+        steps = steps or steps_of(task, mesh)
         schedule = Schedule(0, rate, epochs, patience, stop_on, **schedule)
         job = Recorder(task, optimizer, rows, schedule, tmp_path / "checkpoints", interval_s)
         fit(steps, jax.device_put(arrays, sharding.whole(mesh)), [job], mesh, caught or Caught())
@@ -203,7 +207,7 @@ def jobs_of(folder, counts, epochs=12, interval_s=1e9):
 
 def on_lanes(lanes, arrays, jobs, caught=None, steps=None):
     mesh = sharding.make_lanes(lanes, len(jobs))
-    steps = steps or compile_steps(Mean(), optax.identity(), mesh)
+    steps = steps or steps_of(Mean(), mesh)
     fit(steps, jax.device_put(arrays, sharding.whole(mesh)), jobs, mesh, caught or Caught())
     return steps
 

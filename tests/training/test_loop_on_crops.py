@@ -1,5 +1,6 @@
 """The loop where batches are the examples themselves, and where the last weights or certain checkpoints are kept."""
 
+import functools
 from typing import ClassVar
 
 import jax
@@ -36,10 +37,13 @@ def job(folder, own, number=0, task=None, epochs=EPOCHS, **saving):
     return Recorder(task or Mean(), optax.identity(), own, schedule, folder, **saving)
 
 
+# Tests of one task on the same devices share their steps, which hold nothing of a run.
+steps_of = functools.cache(lambda task, mesh: compile_steps(task, optax.identity(), mesh))
+
+
 def run(lanes, jobs, arrays=None, caught=None):
     mesh, task = sharding.make_lanes(lanes, lanes), jobs[0].task
-    steps = compile_steps(task, optax.identity(), mesh)
-    fit(steps, jax.device_put(arrays or {}, sharding.whole(mesh)), jobs, mesh, caught or Caught())
+    fit(steps_of(task, mesh), jax.device_put(arrays or {}, sharding.whole(mesh)), jobs, mesh, caught or Caught())
 
 
 def by_hand(own, seed):
