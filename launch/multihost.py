@@ -26,12 +26,12 @@ for _name in FLAGS:
 
 def join(which: str) -> bool:
     """Whether this process is to work on a command that is for `which` processes; it is connected where for all."""
-    mode, told = flags.FLAGS.multihost, {name: flags.FLAGS[name].value for name in FLAGS[1:]}
-    if mode == "off" or which == EACH:
+    if which == EACH or flags.FLAGS.multihost == "off":
         return True
+    told = {name: flags.FLAGS[name].value for name in FLAGS}
     start = processes.find(told["coordinator"], told["process"], told["processes"])
     if start is None or start.count == 1:
-        if mode == "on":
+        if told["multihost"] == "on":
             raise ValueError(
                 "--multihost=on, but nothing tells of other processes; give --coordinator=HOST:PORT, --process=I and "
                 "--processes=N, or leave it out"

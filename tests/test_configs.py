@@ -16,7 +16,7 @@ from configs import (
     smit_segmentation,
     strings,
 )
-from launch import main
+from launch import main, multihost
 from mskjax import models, tasks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -244,5 +244,5 @@ def test_an_interrupted_command_ends_with_130(capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    assert main._guarded(interrupt, []) == 130
+    assert main._guarded(interrupt, lambda: multihost.EACH, []) == 130
     assert "interrupted; run the same command again" in capsys.readouterr().err
