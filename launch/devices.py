@@ -1,24 +1,16 @@
 """What is set before JAX starts."""
 
-import ctypes
 import hashlib
 import os
 import platform
 from pathlib import Path
 
 PROGRAMS_BYTES = 4 * 2**30
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 
 def make_deterministic() -> None:
     """Has sums on a GPU taken in a fixed order, without which no run repeats bit for bit; the user's own flags win."""
     os.environ["XLA_FLAGS"] = f"--xla_gpu_deterministic_ops=true {os.environ.get('XLA_FLAGS', '')}"  # read by JAX
-
-
-def prepare() -> None:
-    """What every launcher begins with."""
-    keep_programs()
-    keep_memory()
 
 
 def keep_programs() -> None:
@@ -29,18 +21,6 @@ def keep_programs() -> None:
         folder = platformdirs.user_cache_path("mskjax") / "programs" / _processor()
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)  # made by JAX, which only warns where it cannot
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(PROGRAMS_BYTES))
-
-
-def keep_memory() -> None:
-    """Has the process keep what memory its arrays leave for those that come, where the C library is glibc.
-
-    Left to itself it gives large arrays back to the system, so that on CPU each update of a network begins with
-    hundreds of thousands of pages to be got and cleared again."""
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
-        mallopt(M_ARENA_MAX, 1)
 
 
 def _processor() -> str:

@@ -15,7 +15,7 @@ def run(main: Callable[[], int | None], which: Callable[[], str] = lambda: multi
 
     `which` tells, after that, which of several processes call it. `ValueError` and `OSError` say what is wrong with
     an input and print as one sentence; anything else is a fault of the program and keeps its traceback."""
-    devices.prepare()
+    devices.keep_programs()
     logging.set_verbosity(logging.INFO)
     logging.get_absl_handler().setFormatter(None)
     for chatty in ("jax", "highdicom", "pydicom", "fontTools"):  # of absent accelerators, copies and glyphs

@@ -1,10 +1,7 @@
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from launch import devices, main
 
@@ -12,16 +9,6 @@ ADDS_ONE = (
     "from launch import devices; devices.keep_programs(); import jax;"
     "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0); jax.jit(lambda x: x + 1)(1.0)"
 )
-FAULTS = """
-import resource
-from launch import devices
-devices.{first}()
-faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    before = faults()
-    b'1' * 2**26  # given back at once
-print(faults() - before)
-"""
 
 
 def run(program, **environment):
@@ -67,19 +54,9 @@ def test_another_processor_has_programs_of_its_own(monkeypatch):
     assert devices._processor() not in (with_avx2, here)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is kept")
-def test_memory_that_an_array_leaves_is_kept_for_the_next():
-    pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
-    given_back, kept = (int(run(FAULTS.format(first=first))) for first in ("make_deterministic", "keep_memory"))
-    assert kept < pages / 100
-    if given_back < pages / 2:
-        pytest.skip("this system gives large pages, so that what is given back hardly shows")
-
-
-def test_a_launcher_begins_with_both(monkeypatch):
+def test_a_launcher_begins_with_it(monkeypatch):
     begun = []
     monkeypatch.setattr(devices, "keep_programs", lambda: begun.append("programs"))
-    monkeypatch.setattr(devices, "keep_memory", lambda: begun.append("memory"))
     monkeypatch.setattr(main.app, "run", lambda *_, **__: begun.append("main"))
     main.run(lambda: None)
-    assert begun == ["programs", "memory", "main"]
+    assert begun == ["programs", "main"]
