@@ -40,10 +40,11 @@ types: $(VENV)/installed
 unit: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
-# Runs the programs of benchmarks/ that need no private data, some half an hour on two cores, and writes their figures into
-# benchmarks/RESULTS.md. What they are compared with is installed into an environment of its own, unless PEERS names
-# Pythons or folders that have it, with commas between; PEERS= does without. ONLY=augmentation,metrics runs these alone,
-# also those that take hours (`python -m benchmarks --list`); OFFICIAL is a copy of The-Veeraraghavan-Lab/SMIT.
+# Runs the programs of benchmarks/ that need neither private data nor long, some half an hour on two cores, and writes
+# their figures into benchmarks/RESULTS.md. What they are compared with is installed into an environment of its own,
+# unless PEERS names Pythons or folders that have it, with commas between; PEERS= does without. ONLY=augmentation,metrics
+# runs these alone, also those on demand (`python -m benchmarks --list`); OFFICIAL is a copy of
+# The-Veeraraghavan-Lab/SMIT.
 benchmark: $(VENV)/installed $(if $(filter build/peers/bin/python,$(PEERS)),build/peers/installed)
 	$(BIN)/python -m benchmarks --peers=$(PEERS) --only=$(ONLY) --official=$(OFFICIAL)
 

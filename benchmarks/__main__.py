@@ -4,8 +4,9 @@ r"""Runs the programs of this folder one after the other and writes their figure
     python -m benchmarks --list
 
 A program whose peer is not installed here or in an environment of --peers, or that needs an accelerator where there is
-none, is skipped. What was skipped, what failed and which targets were missed is told at the end; exit status: 0 all ran
-or were skipped, 1 some failed, 2 nothing could be run. Use an otherwise idle machine.
+none, is skipped. What was skipped, what failed, which targets were missed and which programs run on demand alone is
+told at the end; exit status: 0 all ran or were skipped, 1 some failed, 2 nothing could be run. Use an otherwise idle
+machine.
 """
 
 import argparse
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for kind, names in said.items():
         if names:
             print(f"{kind}: {', '.join(names)}")
+    if not given.only:
+        print(f"on demand alone, by --only: {', '.join(one.name for one in programs.values() if one.on_demand)}")
     return int(bool(said["failed"]))
 
 
