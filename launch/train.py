@@ -9,12 +9,14 @@ r"""Trains a network on a dataset, or goes on with a run that was stopped.
     python -m launch.train --config=configs/classification.py:network=densenet121,policy=unfreezetop10 \
         --config.dataset=DATASET --workdir=RUN
     python -m launch.train --config=configs/smit_segmentation.py --config.dataset=VOLUMES --workdir=RUN
+    python -m launch.train --config=... --workdir=RUN --coordinator=HOST0:12345 --process=0 --processes=2  # 1 elsewhere
 
 The head of each file in configs/ explains its config strings, which stand after the colon, several with commas; smoke
 trains in seconds. The file lists its fields, which --config.FIELD=VALUE sets.
 The run folder holds metrics.jsonl, loss_curves.png, checkpoints/ and best/variables.safetensors, and DONE at the end.
 The same command goes on with a stopped run and skips a finished one. SIGTERM and Ctrl-C save a checkpoint and
-the best weights so far at the next step and exit with 143 and 130.
+the best weights so far at the next step and exit with 143 and 130. SLURM, Open MPI and TPU pods tell their processes;
+docs/pods.md explains, and --config.batch_norm and --config.split_from for many devices.
 """
 
 import sys
@@ -33,12 +35,15 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Run folder, made or gone on with
 def main() -> int:
     r"""Trains."""
     make_deterministic()
+    import jax
+
     from mskjax.training import Interrupted, train
 
     try:
         train(CONFIG.value, WORKDIR.value)
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        if not jax.process_index():  # all stop at the same step, and the first tells
+            print(stop, file=sys.stderr)
         return stop.status
     return 0
 

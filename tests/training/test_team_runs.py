@@ -40,6 +40,7 @@ def launch(squares):
 def end(team):
     """The exit statuses, and what the first process told."""
     told = [process.communicate(timeout=300)[1] for process in team]
+    assert not any("stopped by" in others for others in told[1:])
     return [process.returncode for process in team], told[0]
 
 
