@@ -19,6 +19,7 @@ from mskjax.training.examples import Examples
 from mskjax.training.member import Member
 from mskjax.training.start import BEST, open_checkpoints, resolved, weight_record
 from mskjax.training.state import TrainState
+from mskjax.training.team import ALONE, Team
 from mskjax.training.writer import Writer
 
 LENGTH = ("epochs", "patience", "stop_on")  # which a finished run may be given anew, to go on
@@ -51,8 +52,9 @@ class RunFolder(Member):
         task: Any,
         optimizer: optax.GradientTransformation,
         base: str | Path = ".",
+        team: Team = ALONE,
     ):
-        super().__init__(workdir, config, examples, task, optimizer, base)
+        super().__init__(workdir, config, examples, task, optimizer, base, team)
         self._dataset, self._started_s = dataset, time.monotonic()
         self._observers: list[Observer] = []
 

@@ -7,16 +7,18 @@ from typing import Any
 
 import optax
 
+from mskjax.training import alike
 from mskjax.training.examples import Examples
 from mskjax.training.job import Schedule
 from mskjax.training.start import open_checkpoints, resolved, starting_state
 from mskjax.training.state import TrainState
+from mskjax.training.team import ALONE, Team
 
 
 class Member:
     """The run that `config` describes in the folder `workdir`, which all processes can read; for a `with` block.
 
-    `base` is where relative weight files are looked for.
+    `base` is where relative weight files are looked for, and `team` are all that take part.
     """
 
     def __init__(
@@ -27,11 +29,13 @@ class Member:
         task: Any,
         optimizer: optax.GradientTransformation,
         base: str | Path = ".",
+        team: Team = ALONE,
     ):
         self.workdir, self.config, self.examples = Path(workdir), dict(config), examples
         self.schedule = Schedule.of(config)
         self.task, self._optimizer, self._base, self._open = task, optimizer, Path(base), ExitStack()
         self._checkpoints: Any = None
+        self._team = team
 
     def __enter__(self) -> "Member":
         self._open.callback(self.examples.close)
@@ -43,9 +47,11 @@ class Member:
         self.close()
 
     def start(self) -> TrainState:
-        """The state to go on from."""
+        """The state to go on from; `ValueError` where another process of the team would go on from another."""
         config = resolved(self.config, self._base)
-        return starting_state(config, self.task, self._optimizer, self._checkpoints)
+        state = starting_state(config, self.task, self._optimizer, self._checkpoints)
+        alike.check_start(self._team, self.workdir, state)
+        return state
 
     def step(self, loss: float) -> None:
         """Nothing: the first process tells of it."""

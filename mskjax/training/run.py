@@ -14,7 +14,7 @@ from mskjax import tasks
 from mskjax.data.dataset import read_dataset
 from mskjax.data.manifest import read_manifest
 from mskjax.files import read_json, require_folder
-from mskjax.training import ahead, optim, provenance, sharding, signals, supply
+from mskjax.training import ahead, alike, optim, provenance, sharding, signals, supply
 from mskjax.training.curves import plot_curves
 from mskjax.training.examples import Examples
 from mskjax.training.folder import RunFolder, is_done
@@ -36,8 +36,11 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     Raises `ValueError` or `OSError` for inputs that do not fit and for a loss that is not finite, and
     `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint and the best weights so far are saved.
     """
-    config, workdir = _resolved(plain(config)), Path(workdir)
-    if is_done(workdir, config):
+    given, workdir, team = plain(config), Path(workdir), alike.connected()
+    config = _resolved(given)
+    done = is_done(workdir, config)
+    alike.check_command(team, given, workdir, done)
+    if done:
         _check_known(workdir, config)
         logging.info("%s is done", workdir)
         return
@@ -45,7 +48,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     require_folder(workdir)
     mesh = sharding.make_mesh(config["devices"], config["batch_size"], together=True)
     own = supply.of_run(config, mesh)
-    sharding.wait(mesh, "checked")  # before the first process changes the folder
+    alike.check_dataset(team, config["dataset"], own.manifest["sha256"])
     train_run(workdir, config, own.splits(), own, mesh)
 
 
@@ -53,10 +56,10 @@ def train_run(workdir: Path, config: dict[str, Any], examples: Examples, own: Su
     """Trains a run on `examples` of what it is supplied with, in all processes whose devices the mesh has."""
     task, optimizer = tasks.build(config["task"]), optim.adam(config.get("weight_decay", 0.0))
     origin = {"path": config["dataset"], "sha256": own.manifest["sha256"]}
-    if sharding.team(mesh).index:
-        opened = Member(workdir, config, examples, task, optimizer)
+    if (team := sharding.team(mesh)).index:
+        opened = Member(workdir, config, examples, task, optimizer, team=team)
     else:
-        opened = _Run(workdir, config, origin, examples, task, optimizer)
+        opened = _Run(workdir, config, origin, examples, task, optimizer, team=team)
     with opened as run, signals.caught() as caught:  # from before the first word of a start to the last file
         _tell(config, task, examples, mesh)
         layout = {name: config[name] for name in ("batch_norm", "split_from") if name in config}

@@ -61,12 +61,6 @@ def team(mesh: Mesh) -> Team:
     return Team(numbers.index(jax.process_index()), len(numbers))
 
 
-def wait(mesh: Mesh, name: str) -> None:
-    """Returns once all processes of a mesh wait under this name."""
-    if team(mesh).count > 1:
-        multihost_utils.sync_global_devices(name)
-
-
 def whole(mesh: Mesh) -> NamedSharding:
     """The sharding of what every device holds whole."""
     return NamedSharding(mesh, WHOLE)
