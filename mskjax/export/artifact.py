@@ -16,7 +16,8 @@ from jaxtyping import Float, Float32, Integer
 from mskjax.files import sha256
 
 FINEST_MM = 0.25  # the spacing down to which exported programs look for bone
-ONNX = ".onnx"
+ONNX, WEIGHTS = ".onnx", ".safetensors"
+BROKEN = "is no program of launch.export, is cut short, or is of a release that this one does not read"
 MISSING = "onnxruntime is not installed here; install it (pip install onnxruntime), or export as stablehlo"
 Outputs = Mapping[str, np.ndarray]
 
@@ -64,6 +65,8 @@ def load(path: str | Path) -> Artifact:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no exported program {path}; make one with launch.export")
+    if path.suffix == WEIGHTS:
+        raise ValueError(f"{path} holds weights alone; export the run with --format=stablehlo to measure with it")
     load_it = _load_onnx if path.suffix == ONNX else _load_stablehlo
     return load_it(path)
 
@@ -92,7 +95,7 @@ def _load_stablehlo(path: Path) -> Artifact:
         exported = export.deserialize(bytearray(path.read_bytes()))
         shape = _shape([aval.shape for aval in exported.in_avals])
     except Exception as error:  # flatbuffers and MLIR raise errors of many kinds
-        raise ValueError(f"{path} is no program of launch.export, or is cut short; export it again") from error
+        raise ValueError(f"{path} {BROKEN} ({_first_line(error)}); export it again") from error
     call = jax.jit(exported.call)
     return Artifact(path, shape, lambda *inputs: {name: np.asarray(array) for name, array in call(*inputs).items()})
 
@@ -106,13 +109,17 @@ def _load_onnx(path: Path) -> Artifact:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         shape = _shape([node.shape for node in session.get_inputs()])
     except Exception as error:
-        raise ValueError(f"{path} is no program of launch.export, or is cut short; export it again") from error
+        raise ValueError(f"{path} {BROKEN} ({_first_line(error)}); export it again") from error
     names, inputs = ([node.name for node in nodes] for nodes in (session.get_outputs(), session.get_inputs()))
 
     def run(*given: np.ndarray) -> Outputs:
         return dict(zip(names, session.run(names, dict(zip(inputs, given, strict=True))), strict=True))
 
     return Artifact(path, shape, run)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _shape(shapes: Sequence[Sequence[Any]]) -> tuple[int, int]:

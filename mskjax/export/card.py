@@ -2,12 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from mskjax.export import descent, interfaces
+from mskjax.export import descent, interfaces, limits
 from mskjax.export.descent import UNKNOWN
 from mskjax.export.source import Source
 from mskjax.tasks.intensity import IMAGENET_MEAN, IMAGENET_STD
@@ -19,13 +19,6 @@ KINDS = {
     "stablehlo": "A whole measurement with its weights, as one StableHLO program (jax.export) for CPU, CUDA and TPU",
     "onnx": "A whole measurement with its weights, as one ONNX file",
 }
-LIMITS = (
-    "A research tool and no medical device: no decision about a patient may rest on it.",
-    "It is for axial CT slices at the third lumbar vertebra (L3). It does not find L3, and does not notice another "
-    "level, another part of the body, artefacts or implants.",
-    "What it gives must be looked at beside the image, slice by slice.",
-)
-PHANTOMS = "It has learned from drawn phantoms only: its figures for a patient's scan mean nothing."
 
 
 def text(name: str, source: Source, about: About) -> str:
@@ -38,7 +31,7 @@ def text(name: str, source: Source, about: About) -> str:
         "Training data": _training_data(source, about),
         "Metrics": _metrics(source),
         "Provenance": _provenance(source, about),
-        "Limits of use": [f"- {limit}" for limit in (*LIMITS, *_own_limits(about))],
+        "Limits of use": [f"- {limit}" for limit in limits.sentences(source, about)],
         "Licence": _licence(about),
     }
     parts = [f"# {name}", *("\n".join([f"## {title}", "", *lines]) for title, lines in sections.items())]
@@ -49,10 +42,7 @@ def verified(about: About) -> str:
     """How an export was verified and what came out, in one phrase."""
     found = about["verification"]
     if about["format"] == "safetensors":
-        return (
-            f"{found['tensors']} tensors, read back bit for bit as the run has them; the network's answers to a drawn "
-            f"example are within {found['logit_error']:.2g} of the run's"
-        )
+        return f"{found['tensors']} tensors, read back bit for bit as the run has them"
     rows, columns = found["shape"]
     differ = found["mask_differs"]
     return (
@@ -60,6 +50,16 @@ def verified(about: About) -> str:
         f"{found['logit_error']:.2g} of the run's, which reach {found['largest_logit']:.3g}; of {found['pixels']} "
         f"pixels {found['near_half']} have a logit within 0.0001 of 0, and the mask differs in "
         f"{f'{differ} of these' if differ else 'none'}; areas are within {found['area_error_cm2']:.2g} cm2"
+        f"{_rounding(found)}"
+    )
+
+
+def _rounding(found: Mapping[str, Any]) -> str:
+    if "run_mask_differs" not in found:
+        return ""
+    return (
+        ". The run was computed in float32 for this; as launch.measure computes it here, its mask differs in "
+        f"{found['run_mask_differs']} pixels, and its areas by up to {found['run_area_error_cm2']:.2g} cm2"
     )
 
 
@@ -164,11 +164,6 @@ def _provenance(source: Source, about: About) -> Lines:
         "exported with": f"mskjax {about['mskjax']}, jax {jax.__version__}",
     }
     return _table(rows)
-
-
-def _own_limits(about: About) -> Iterable[str]:
-    if about["learned_from_phantoms_only"]:
-        yield PHANTOMS
 
 
 def _licence(about: About) -> Lines:

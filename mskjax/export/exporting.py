@@ -23,7 +23,7 @@ from mskjax.export.artifact import load, sample_path
 from mskjax.export.program import OUTPUTS, Program, network
 from mskjax.export.sample import Sample
 from mskjax.export.source import Source, read, require_slices
-from mskjax.export.verification import compare, reference
+from mskjax.export.verification import compare, computes_otherwise, reference, rounding
 from mskjax.files import atomic_path, sha256
 from mskjax.training import origin
 
@@ -102,6 +102,8 @@ def _write_program(
     drawn = np.array(sample.drawn)
     arrays = {"image_hu": sample.image_hu, "spacing_mm": sample.spacing_mm, **found}
     figures = {**asdict(agreement), "sample": list(sample.names), "shape": list(shape)}
+    if computes_otherwise(source.config):
+        figures |= rounding(source.folder, sample, expected)
     return {name: np.asarray(array)[drawn] for name, array in arrays.items()}, figures
 
 

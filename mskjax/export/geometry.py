@@ -75,7 +75,8 @@ def _resample(values: Array, shape: tuple[int, ...], steps: Spacing) -> Array:
     """`values` at `shape` positions that lie `steps` apart and share its centre; 0 beyond its edges."""
     rows = _weights(shape[0], values.shape[1], steps[:, 0])
     columns = _weights(shape[1], values.shape[2], steps[:, 1])
-    return jnp.einsum("brc,bxc->brx", jnp.einsum("bry,byc->brc", rows, values), columns)
+    of_rows = jnp.einsum("bry,byc->brc", rows, values, precision=lax.Precision.HIGHEST)
+    return jnp.einsum("brc,bxc->brx", of_rows, columns, precision=lax.Precision.HIGHEST)
 
 
 def _weights(count: int, length: int, step: Float[Array, " b"]) -> Float[Array, "b {count} {length}"]:

@@ -26,7 +26,7 @@ from mskjax.files import read_json
 from mskjax.types import Variables
 
 BATCH = "b"
-DOCUMENTATION = "Muscle in axial CT slices at L3, by mskjax; a research tool and no medical device."
+DOCUMENTATION = "Muscle in axial CT slices of the level learned, by mskjax; a research tool and no medical device."
 Shapes = Mapping[str, tuple[int | str, ...]]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from mskjax import tasks
 from mskjax.export import geometry
@@ -25,7 +25,7 @@ OUTPUTS = ("probability", "mask", "area_cm2")
 
 Images = Float[Array, "b h w"]
 Spacing = Float[Array, "b 2"]
-Logits = Callable[[Float[Array, "b S S"]], Float[Array, "b S S"]]
+Logits = Callable[[Num[Array, "b S S"]], Float[Array, "b S S"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +52,16 @@ class Program:
 
 
 def network(config: Mapping[str, Any], variables: Variables) -> Logits:
-    """The logit of muscle in each pixel of squares of HU, by a run's config and weights, computed in float32."""
+    """The logit of muscle in each pixel of squares of HU, by a run's config and weights, in float32 on every device."""
     task: Segmentation = tasks.build({**config["task"], "model": {**config["task"]["model"], "dtype": "float32"}})
     model_state = {name: value for name, value in variables.items() if name != "params"}
-    return lambda squares: task.logits(variables["params"], model_state, squares)
+
+    def logits(squares: Num[Array, "b S S"]) -> Float[Array, "b S S"]:
+        # Unless told otherwise GPUs multiply float32 as TF32 and TPUs as bfloat16, which errs by far more than 1e-4.
+        with jax.default_matmul_precision("highest"):
+            return task.logits(variables["params"], model_state, squares)
+
+    return logits
 
 
 def before(image_hu: Images, spacing_mm: Spacing, size: int) -> Float[Array, "b {size} {size}"]:

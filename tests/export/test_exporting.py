@@ -7,10 +7,15 @@ import sys
 import numpy as np
 import pytest
 from exported_runs import write_run, write_slices
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from mskjax import convert, measure
 from mskjax.export import artifact, exporting, verification
+from mskjax.export import sample as samples
 from mskjax.export.exporting import export
-from mskjax.files import read_json, sha256
+from mskjax.files import read_json, sha256, write_json
+from mskjax.training.predict import load_run
+from mskjax.training.start import BEST
 
 SHAPE = {"height": 40, "width": 48}
 
@@ -94,25 +99,53 @@ def test_a_program_that_does_not_agree_is_not_kept(program, run, tmp_path, monke
     artifact.sample_path(former).write_bytes(b"its sample")
     written = []
 
-    def disagree(expected, found, spacing_mm):
-        written.extend(files(tmp_path))
-        return verification.compare(expected, {**found, "logits": found["logits"] + 0.5}, spacing_mm)
+    def wrong(file, source, sample):
+        file.write_bytes(b"wrong")
+        written.append(file)
+        found = verification.reference(source.config, source.variables, sample)
+        return {**found, "logits": found["logits"] + 0.5}
 
-    monkeypatch.setattr(exporting, "_stablehlo", lambda *_: verification.reference(*_reference(run)))
-    monkeypatch.setattr(exporting, "compare", disagree)
-    with pytest.raises(
-        ValueError, match=r"is not kept: its logits differ from the run's by up to 0\.5, more than 0\.0001"
-    ):
+    monkeypatch.setattr(exporting, "_stablehlo", wrong)
+    with pytest.raises(ValueError, match=r"is not kept: its logits differ from the run's: one of .* by 0\.5, where"):
         export(run, former, "stablehlo", **SHAPE)
+    assert written and not written[0].exists()
     assert files(tmp_path) == ["muscle.stablehlo", "muscle.stablehlo.sample.npz"] and former.read_bytes() == b"former"
 
 
-def _reference(run):
-    from mskjax.export import sample as samples
-    from mskjax.export.source import read
+def halve(run):
+    """Moves the run's logits so that half the pixels of a drawn slice are muscle, many of them nearly not."""
+    drawn = samples.make((40, 48), None, of_phantoms=False)
+    middle = float(np.median(load_run(run)(drawn.image_hu, drawn.spacing_mm[0].astype(float))))
+    variables, metadata = convert.load_variables(run / BEST)
+    leaves = flatten_dict(variables, sep="/")
+    leaves["params/classifier/logits/bias"] -= np.float32(np.log(middle / (1 - middle)))
+    convert.save_variables(run / BEST, unflatten_dict(leaves, sep="/"), metadata)
 
-    source = read(run)
-    return source.config, source.variables, samples.make((40, 48), source.dataset, of_phantoms=False)
+
+def test_what_launch_measure_rounds_otherwise_is_told(program, tmp_path, monkeypatch):
+    own = write_run(tmp_path / "run", write_slices(tmp_path / "dataset"))
+    halve(own)
+    config = read_json(own / "config.json")
+    config["task"]["model"]["dtype"] = "bfloat16"
+    write_json(own / "config.json", config)
+    exact = {}
+
+    def right(file, source, sample):
+        file.write_bytes(b"right")
+        exact.update(verification.reference(source.config, source.variables, sample), sample=sample)
+        return {name: array for name, array in exact.items() if name != "sample"}
+
+    monkeypatch.setattr(exporting, "_stablehlo", right)
+    said = export(own, tmp_path / "muscle.stablehlo", "stablehlo", **SHAPE)
+    slices, predict = exact["sample"], load_run(own)
+    differ, areas_cm2 = 0, []
+    for image_hu, spacing, mask in zip(slices.image_hu, slices.spacing_mm.astype(float), exact["mask"], strict=True):
+        rounded = measure.remove_bone(image_hu, predict(image_hu[None], spacing)[0] > 0.5, spacing)
+        differ += int((rounded != mask).sum())
+        areas_cm2.append(abs(int(rounded.sum()) - int(mask.sum())) * spacing.prod() / 100)
+    assert differ and f"as launch.measure computes it here, its mask differs in {differ} pixels" in said
+    assert f"and its areas by up to {max(areas_cm2):.2g} cm2" in (tmp_path / "muscle.stablehlo.md").read_text()
+    assert "run_mask_differs" not in artifact.describe(program[0])["verification"], "float32, as it was learned"
 
 
 @pytest.mark.parametrize(

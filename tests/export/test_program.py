@@ -1,5 +1,7 @@
 """What a traced measurement gives for networks whose answer is known."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 from exported_runs import write_run
 
 from mskjax import convert
+from mskjax.export import stablehlo
 from mskjax.export.program import Program, network
 from mskjax.files import read_json
+from mskjax.models import image_convolution
 
 SIDE = 24
 # The "network" takes the HU themselves for logits: muscle is what is above 0.
@@ -60,3 +64,14 @@ def test_the_network_computes_in_float32(tmp_path):
         )
     dtypes = {eqn.outvars[0].aval.dtype for eqn in traced.eqns if eqn.primitive.name == "conv_general_dilated"}
     assert dtypes == {np.dtype("float32")}
+
+
+def test_no_device_multiplies_in_less_than_float32(run, monkeypatch):
+    # Also in the form that CPUs have for kernels of many channels, which a small network is given here.
+    monkeypatch.setattr(image_convolution, "MANY", 1)
+    config, (variables, _) = read_json(run / "config.json"), convert.load_variables(run / "best/variables.safetensors")
+    text = stablehlo.exported(Program(network(config, variables), 32), (40, 48)).mlir_module()
+    products = re.findall(r"stablehlo\.(convolution|dot_general)\W(.*)", text)
+    assert {name for name, _ in products} == {"convolution", "dot_general"}
+    assert "stablehlo.case" in text
+    assert not [rest for _, rest in products if len(re.findall(r"HIGHEST\b", rest)) != 2]

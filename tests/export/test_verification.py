@@ -34,14 +34,24 @@ def test_a_pixel_near_one_half_may_differ_and_is_counted():
 
 @pytest.mark.parametrize("error", [2e-4, np.nan, np.inf])
 def test_logits_that_differ_are_refused_and_told_by_how_much(error):
-    with pytest.raises(ValueError, match="logits differ"):
-        compare(EXPECTED, {**EXPECTED, "logits": EXPECTED["logits"] + error}, SPACING)
+    wrong = np.where(EXPECTED["logits"] == 3, EXPECTED["logits"] + error, EXPECTED["logits"])
+    with pytest.raises(ValueError, match=rf"logits differ from the run's: one of 3 by {error:g}, where 0\.0001 is"):
+        compare(EXPECTED, {**EXPECTED, "logits": wrong}, SPACING)
+
+
+def test_probabilities_that_no_such_logit_has_are_refused():
+    # They alone are what launch.measure takes of a program. A logit of 1e-4 has the probability 0.500025.
+    held = {**EXPECTED, "probability": EXPECTED["probability"] + 2.5e-5}
+    assert compare(EXPECTED, held, SPACING).probability_error == pytest.approx(2.5e-5)
+    for error in (3e-5, np.nan):
+        with pytest.raises(ValueError, match=r"probabilities differ from the run's by up to .* more than 2\.6e-05"):
+            compare(EXPECTED, {**EXPECTED, "probability": EXPECTED["probability"] + error}, SPACING)
 
 
 def test_logits_that_float32_cannot_hold_to_it_are_held_to_what_it_can():
     far = outputs([[300.0, -2.0]])
     compare(far, outputs([[300.0005, -2.0]]), SPACING)
-    with pytest.raises(ValueError, match=r"differ from the run's by up to 0\.00061"):
+    with pytest.raises(ValueError, match=r"one of 300 by 0\.00061, where 0\.0006 is allowed"):
         compare(far, outputs([[300.00061, -2.0]]), SPACING)
 
 

@@ -1,6 +1,7 @@
 """Measuring with an exported program, without the run that it is of."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -78,10 +79,13 @@ def test_slices_that_it_is_not_made_for_are_refused(nifti, program, tmp_path):
 def test_files_that_are_no_programs_are_refused(nifti, program, tmp_path):
     cut_short = tmp_path / "cut.stablehlo"
     cut_short.write_bytes(program.read_bytes()[:5000])
+    weights = tmp_path / "muscle.safetensors"
+    weights.write_bytes(b"")
     for file, sentence in (
         (tmp_path / "none.stablehlo", "no exported program"),
         (nifti, "is no program of launch.export"),
-        (cut_short, "or is cut short; export it again"),
+        (cut_short, r"is cut short.* \(.+\); export it again"),
+        (weights, r"holds weights alone; export the run with --format=stablehlo"),
     ):
         with pytest.raises((ValueError, OSError), match=sentence):
             measure_scan(nifti, tmp_path / "out", artifact=file)
@@ -89,6 +93,16 @@ def test_files_that_are_no_programs_are_refused(nifti, program, tmp_path):
         measure_scan(nifti, tmp_path / "out", artifact=program, label=86)
     with pytest.raises(ValueError, match="one of the three"):
         measure_scan(nifti, tmp_path / "out", artifact=program, mask=nifti)
+
+
+def test_it_needs_neither_config_nor_flax(nifti, program, tmp_path):
+    told = (
+        "import sys; from mskjax.study.scan import measure_scan; from mskjax.study.scan_folder import table;"
+        f"table(measure_scan({str(nifti)!r}, {str(tmp_path / 'out')!r}, artifact={str(program)!r}));"
+        "assert 'jax' in sys.modules; assert not {'flax', 'configs', 'optax', 'ml_collections'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_onnx_without_onnxruntime_is_refused_with_the_remedy(nifti, tmp_path, monkeypatch):
