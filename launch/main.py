@@ -25,7 +25,7 @@ def run(main: Callable[[], int | None], which: Callable[[], str] = lambda: multi
     except BrokenPipeError:
         # Whoever read the output has enough, as `| head` has; at exit Python would still try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)  # the shell's 128 + SIGPIPE
+        sys.exit(multihost.processes.leave(141))  # the shell's 128 + SIGPIPE
 
 
 def _guarded(main: Callable[[], int | None], which: Callable[[], str], leftover: list[str]) -> int:

@@ -5,11 +5,11 @@ import sys
 from absl import flags, logging
 
 from mskjax import processes
+from mskjax.study.shares import WHOLE, Share, parse
 
 FLAGS = ("multihost", "coordinator", "process", "processes")
-# Which processes a command is for: all, connected, for one work or for works of their own; the first; or each, whose
-# user has given it a share.
-TOGETHER, APART, FIRST, EACH = "together", "apart", "first", "each"
+# Which processes a command is for: all, connected for one work; the first; or each, for a share that `share` tells.
+TOGETHER, FIRST, EACH = "together", "first", "each"
 
 flags.DEFINE_enum(
     "multihost",
@@ -25,23 +25,35 @@ for _name in FLAGS:
 
 
 def join(which: str) -> bool:
-    """Whether this process is to work on a command that is for `which` processes; it is connected where for all."""
-    if which == EACH or flags.FLAGS.multihost == "off":
-        return True
-    told = {name: flags.FLAGS[name].value for name in FLAGS}
-    start = processes.find(told["coordinator"], told["process"], told["processes"])
-    if start is None or start.count == 1:
-        if told["multihost"] == "on":
-            raise ValueError(
-                "--multihost=on, but nothing tells of other processes; give --coordinator=HOST:PORT, --process=I and "
-                "--processes=N, or leave it out"
-            )
-        return True
-    if which == FIRST and start.index:
-        print(f"process {start.index} of {start.count} rests: this command is the first one's", file=sys.stderr)
+    """Whether this process is to work on a command that is for `which` processes; it is connected where together."""
+    start = None if which == EACH else _start()
+    if start and which == FIRST and start.index:
+        rests = f"process {start.index} of {start.count} rests: this command is the first one's"
+        print(f"{rests}; --multihost=off has each process run its own", file=sys.stderr)
         return False
-    if which in (TOGETHER, APART):
+    if start and which == TOGETHER:
         processes.connect(start)
-    if which == TOGETHER and start.index:
-        logging.set_verbosity(logging.ERROR)  # the first tells
+        if start.index:
+            logging.set_verbosity(logging.ERROR)  # the first tells
     return True
+
+
+def share(asked: str | None) -> Share:
+    """The part of a study that is this process's: the one `asked` for, else by its place among those of its start."""
+    told = [f"--{name}" for name in FLAGS if flags.FLAGS[name].value not in (None, "auto", "off")]
+    if asked is not None and told:
+        raise ValueError(f"--share says which cells are this process's; leave it out, or {' and '.join(told)}")
+    if asked is not None or (start := _start()) is None:
+        return WHOLE if asked is None else parse(asked)
+    processes.separate(start)
+    return Share(start.index, start.count)
+
+
+def _start() -> processes.Start | None:
+    """How this process was started with others; None where it is alone, or is to be."""
+    asked, coordinator, index, count = (flags.FLAGS[name].value for name in FLAGS)
+    start = None if asked == "off" else processes.find(coordinator, index, count)
+    if asked == "on" and (start is None or start.count == 1):
+        why = "--multihost=on, but nothing tells of other processes"
+        raise ValueError(f"{why}; give --coordinator=HOST:PORT, --process=I and --processes=N, or leave it out")
+    return start if start and start.count > 1 else None

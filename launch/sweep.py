@@ -16,7 +16,7 @@ from absl import flags
 from launch.config import define_config
 from launch.devices import make_deterministic
 from launch.main import run
-from launch.multihost import APART, EACH, FIRST
+from launch.multihost import EACH, FIRST, share
 
 CONFIG = define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Study folder, made or gone on with.", required=True)
@@ -32,7 +32,7 @@ SLURM = flags.DEFINE_list("slurm", [], "Parameters of the jobs, as submitit name
 def main() -> int:
     """Trains, or tells."""
     make_deterministic()
-    from mskjax.study import dry_run, shares, status, submission, sweep
+    from mskjax.study import dry_run, status, submission, sweep
     from mskjax.training import Interrupted
 
     study, failed = (CONFIG.value, WORKDIR.value), {}
@@ -47,7 +47,7 @@ def main() -> int:
         elif JOBS.value:
             submission.submit(*study, JOBS.value, CLUSTER.value, SLURM.value)
         else:
-            failed = sweep.sweep(*study, shares.parse(SHARE.value))
+            failed = sweep.sweep(*study, share(SHARE.value))
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.status
@@ -57,4 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main, lambda: EACH if SHARE.value else FIRST if DRY_RUN.value or STATUS.value or JOBS.value else APART)
+    run(main, lambda: FIRST if DRY_RUN.value or STATUS.value or JOBS.value else EACH)

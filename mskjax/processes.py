@@ -1,22 +1,29 @@
 """Several processes that run one program together, as on the hosts of a pod: how many there are, and which is this.
 
-Only where there is more than one are they connected (`jax.distributed`): what starts programs also sets its variables
-in shells that run one alone. SLURM, Open MPI and Cloud TPU tell their processes; elsewhere flags do.
+Only where there is more than one are they connected (`jax.distributed`), and only for work that they do together: what
+starts programs also sets its variables in shells that run one alone, and a process that is connected neither leaves
+nor dies without the others. SLURM, Open MPI and Cloud TPU tell their processes; elsewhere flags do.
 """
 
 import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 COMPILING = "compiling"  # how the names of threads begin that do
 METADATA_TIMEOUT_S = 2.0
 HEARTBEAT_S = 60
-# Processes leave together. One that has nothing more to do waits for the others, however long they take.
-LEAVING_S = 14 * 24 * 3600
+# The chips of a host in a TPU slice start only with those of all other hosts, unless it is told to be a slice alone.
+ALONE = {
+    "TPU_PROCESS_BOUNDS": "1,1,1",
+    "TPU_HOST_BOUNDS": "1,1,1",  # the same by its older name, which GKE sets
+    "TPU_WORKER_ID": "0",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
+CHIPS_OF_A_HOST = "2,2,1"  # of a slice of several hosts
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ def find(
 def connect(start: Start) -> None:
     """Connects this process with the others of its start, before JAX is first used; returns once all are there.
 
-    From then on an error that nothing else catches ends it at once. Raises `ValueError` where they cannot be reached.
+    From then on an error that nothing else catches ends it at once, and at its end it waits for the others, for five
+    minutes, after which JAX ends all as failed. Raises `ValueError` where they cannot be reached.
     """
     import jax
 
@@ -78,7 +86,6 @@ def connect(start: Start) -> None:
             local_device_ids=own_devices(start),
             cluster_detection_method={"flags": "deactivate", "tpu": None}.get(start.by, start.by),
             heartbeat_timeout_seconds=HEARTBEAT_S,
-            shutdown_timeout_seconds=LEAVING_S,
         )
     except (RuntimeError, ValueError) as error:
         where = f" at {start.coordinator}" if start.coordinator else ""
@@ -87,6 +94,19 @@ def connect(start: Start) -> None:
             "--coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off"
         ) from error
     sys.excepthook = _end
+
+
+def separate(start: Start, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Has this process use its own devices and know of no others of its start, before JAX is first used."""
+    if _has_libtpu():
+        environment.pop("TPU_PROCESS_ADDRESSES", None)
+        environment.update(ALONE)
+        environment.setdefault("TPU_CHIPS_PER_PROCESS_BOUNDS", CHIPS_OF_A_HOST)
+    if visible := ",".join(map(str, own_devices(start, environment))):
+        import jax
+
+        jax.config.update("jax_cuda_visible_devices", visible)
+        jax.config.update("jax_rocm_visible_devices", visible)
 
 
 def leave(status: int) -> int:

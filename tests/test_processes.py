@@ -8,9 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from absl.testing import flagsaver
 
+from launch import multihost
 from mskjax import processes
-from mskjax.processes import Start, find, own_devices
+from mskjax.processes import Start, find, own_devices, separate
+from mskjax.study.shares import WHOLE, Share
 
 ROOT = Path(__file__).resolve().parents[1]
 # As srun sets them for the third of seven tasks on nodes of three, three and one.
@@ -124,6 +127,68 @@ def test_processes_of_a_machine_share_its_gpus_out(alike, local_index, visible, 
     assert own_devices(start, {"CUDA_VISIBLE_DEVICES": visible}) == own
 
 
+@pytest.mark.parametrize(("visible", "own"), [("0,1,2,3", "2,3"), ("3", "all")])
+def test_separate_processes_of_a_machine_share_its_gpus_out(visible, own, monkeypatch):
+    import jax
+
+    monkeypatch.setattr(processes, "_has_libtpu", lambda: False)
+    environment = {"CUDA_VISIBLE_DEVICES": visible}
+    names = ("jax_cuda_visible_devices", "jax_rocm_visible_devices")
+    before = [jax.config.read(name) for name in names]
+    try:
+        separate(Start("slurm", 5, 8, local_index=1, alike=2), environment)
+        assert [jax.config.read(name) for name in names] == [own, own]
+    finally:
+        for name, value in zip(names, before, strict=True):
+            jax.config.update(name, value)
+    assert environment == {"CUDA_VISIBLE_DEVICES": visible}
+
+
+def test_a_separate_host_of_a_tpu_pod_is_a_slice_of_its_own(monkeypatch):
+    """By the variables with which one host of a slice is commonly used alone."""
+    monkeypatch.setattr(processes, "_has_libtpu", lambda: True)
+    environment = {"TPU_WORKER_HOSTNAMES": "t0,t1", "TPU_WORKER_ID": "1", "TPU_HOST_BOUNDS": "2,1,1"}
+    environment["TPU_PROCESS_ADDRESSES"] = "t0:8476,t1:8476"
+    start = find(environment=environment)
+    assert start == Start("tpu", 1, 2)
+    separate(start, environment)
+    assert find(environment=environment) is None
+    assert environment["TPU_PROCESS_BOUNDS"] == environment["TPU_HOST_BOUNDS"] == "1,1,1"
+    assert (environment["TPU_WORKER_ID"], environment["TPU_CHIPS_PER_PROCESS_BOUNDS"]) == ("0", "2,2,1")
+    environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] = "2,4,1"
+    separate(start, environment)
+    assert environment["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "2,4,1"
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "share"),
+    [
+        ({}, None, WHOLE),
+        ({}, "1/4", Share(1, 4)),
+        ({"coordinator": "n:1", "process": 1, "processes": 2}, None, Share(1, 2)),
+        ({"coordinator": "n:1", "process": 1, "processes": 2, "multihost": "off"}, None, WHOLE),
+    ],
+)
+def test_the_share_of_a_process_is_asked_for_or_its_place_among_the_others(given, asked, share):
+    with flagsaver.flagsaver(**given):
+        assert multihost.share(asked) == share
+
+
+def test_a_share_that_is_asked_for_and_one_by_place_exclude_each_other():
+    with (
+        flagsaver.flagsaver(multihost="on", process=1),
+        pytest.raises(ValueError, match=r"which cells are this process's; leave it out, or --multihost and --process$"),
+    ):
+        multihost.share("1/4")
+
+
+def test_processes_of_a_sweep_are_not_connected(monkeypatch):
+    monkeypatch.setattr(processes, "connect", lambda start: pytest.fail("connected"))
+    with flagsaver.flagsaver(coordinator="n:1", process=1, processes=2):
+        assert multihost.join(multihost.EACH)
+        assert multihost.share(None) == Share(1, 2)
+
+
 def launch(name, *flags, environment=()):
     command = [sys.executable, "-m", f"launch.{name}", *flags]
     found = subprocess.run(
@@ -135,7 +200,8 @@ def launch(name, *flags, environment=()):
 def test_commands_of_one_process_are_the_first_ones(tmp_path):
     flags = ["--phantom=1", "--phantom_size=32", f"--output={tmp_path / 'dataset'}"]
     status, told = launch("prepare", *flags, environment=STEP)
-    assert (status, told) == (0, "process 2 of 7 rests: this command is the first one's\n")
+    sentence = "process 2 of 7 rests: this command is the first one's; --multihost=off has each process run its own\n"
+    assert (status, told) == (0, sentence)
     assert not (tmp_path / "dataset").exists()
 
 
@@ -156,3 +222,20 @@ sys.exit(processes.leave(2))
 """
     found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (found.returncode, found.stdout) == (2, "" if at_once else "waited\n")
+
+
+def test_a_reader_that_leaves_early_does_not_wait_for_a_compilation():
+    """Nor for other processes, for which `processes.leave` does not wait either; nothing is read here at all."""
+    program = """
+import sys, threading, time
+from launch.main import run
+threading.Thread(target=lambda: (time.sleep(1), print("waited", file=sys.stderr)), name="compiling_0").start()
+sys.argv[1:] = []
+run(lambda: print("words"))
+"""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (found.returncode, found.stderr) == (141, "")

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-
 
 @dataclass(frozen=True)
 class Share:
@@ -29,14 +27,11 @@ class Share:
 WHOLE = Share()
 
 
-def parse(text: str | None, environment: Mapping[str, str] = os.environ) -> Share:
+def parse(text: str, environment: Mapping[str, str] = os.environ) -> Share:
     """The share of "RANK/COUNT", or with "slurm" of this task of a job step or of this job of an array.
 
-    Without either it is this process's of those that are connected, or all. SLURM is only asked where the user says so:
-    its variables are also set in shells that run one process alone.
+    SLURM is only asked where the user says so: its variables are also set in shells that run one process alone.
     """
-    if text is None:
-        return Share(jax.process_index(), jax.process_count())
     if text == "slurm":
         return _of_slurm(environment)
     try:

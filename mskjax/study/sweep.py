@@ -70,7 +70,7 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     if done and (kept := read_json(workdir / "config.json")["keep"]) != study["keep"]:
         asked = study["keep"]
         logging.warning("the cells that are done keep %s; what keep=%s asks for is of those to come", kept, asked)
-    record(workdir, study, dataset)
+    record(workdir, study, dataset, share)
     if mine:
         with SweepProgress(mine, study["epochs"]) as progress, signals.caught() as caught:
             work = Work(study, dataset, workdir, caught)
@@ -111,10 +111,13 @@ def prepare(config: Config, workdir: Path, to_train: bool = True) -> tuple[dict[
     return study, dataset, kind.plan(dataset.cases, {**study, kind.axis: left or study[kind.axis]})
 
 
-def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset) -> None:
-    """Writes what the study is made from."""
+def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset, share: Share) -> None:
+    """Writes what the study is made from, and each start of its first share; another share writes but a new study."""
+    begun = (workdir / "config.json").is_file()
+    if share.rank and begun:
+        return
     origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
-    provenance.record(workdir, study, origin, None, step=int((workdir / "config.json").is_file()))
+    provenance.record(workdir, study, origin, None, step=int(begun))
 
 
 def rows_of(dataset: Dataset, cases: Sequence[str]) -> np.ndarray:

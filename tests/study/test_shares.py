@@ -22,7 +22,7 @@ def test_every_share_has_something_of_what_the_list_repeats(count):
 
 
 def test_a_share_by_rank_and_count():
-    assert parse("0/1") == parse(None) == WHOLE
+    assert parse("0/1") == WHOLE
     assert parse("2/8") == Share(2, 8)
 
 

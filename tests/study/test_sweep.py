@@ -104,6 +104,16 @@ def test_two_shares_do_every_cell_once(quick, pretrained, squares, tmp_path):
     assert sorted(quick.trained) == sorted(expected)
 
 
+def test_starts_are_those_of_the_first_share(quick, pretrained, squares, tmp_path):
+    """Whichever share begins the study tells what it is made from."""
+    workdir = begin(pretrained, tmp_path / "study")
+    counted = []
+    for rank in (1, 1, 0, 1, 0):
+        sweep.sweep(config(squares), workdir, Share(rank, 2))
+        counted.append(len(json.loads((workdir / "provenance.json").read_text())["starts"]))
+    assert counted == [1, 1, 2, 2, 3]
+
+
 def test_what_another_process_has_ended_meanwhile_is_not_trained_again(
     quick, pretrained, squares, tmp_path, monkeypatch
 ):

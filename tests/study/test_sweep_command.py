@@ -79,6 +79,35 @@ def test_a_sweep_that_is_stopped_and_killed_ends_as_the_one_that_was_left_alone(
     assert all(starts[1]["step"] > 0 for starts in resumed)
 
 
+def test_processes_of_a_sweep_stop_and_go_on_each_by_itself(sweep, study, tmp_path):
+    """The first is held up meanwhile: the second waits for it neither to begin nor to end."""
+    workdir = tmp_path / "study"
+
+    def start(index):
+        place = ["--coordinator=localhost:1", f"--process={index}", "--processes=2", "--multihost=on"]
+        return sweep(workdir, "--config.inits=('random',)", "--config.devices=1", *place)
+
+    first = start(0)
+    wait_for((workdir / "provenance.json").is_file, first)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        second = start(1)
+        wait_for(lambda: any(path.stat().st_size for path in workdir.glob("cells/*/metrics.jsonl")), second)
+        second.send_signal(signal.SIGTERM)
+        assert "stopped by SIGTERM and saved at step" in finish(second, 143)
+        stopped = [path.parent.name for path in workdir.glob("cells/*/checkpoints")]
+    finally:
+        first.send_signal(signal.SIGCONT)
+    finish(first)
+    done = sorted(path.parent.name for path in workdir.glob("cells/*/DONE"))
+    assert len(done) == 2 and len(stopped) == 1 and stopped[0] not in done
+    finish(start(1))
+    assert len(list(workdir.glob("cells/*/DONE"))) == 4
+    expected = {name: rows for name, rows in of_cells(study, "metrics.jsonl").items() if name.startswith("random")}
+    assert of_cells(workdir, "metrics.jsonl") == expected
+    assert len(json.loads((workdir / "provenance.json").read_text())["starts"]) == 1
+
+
 def test_failed_cells_are_named_and_status_tells_of_them(sweep, study, tmp_path):
     workdir = shutil.copytree(study, tmp_path / "study")
     (workdir / "cells" / CELL / "DONE").unlink()
