@@ -55,8 +55,8 @@ def check_dataset(team: Team, path: str, sha256: Mapping[str, str]) -> None:
     """Raises `ValueError` unless the dataset has the same digests for all."""
     if found := other(team, zlib.crc32(json.dumps(sha256, sort_keys=True).encode())):
         raise ValueError(
-            f"process {found.process} reads another dataset as {path} than the first; give all the same one, on a shared "
-            "file system"
+            f"process {found.process} reads another dataset than the first, which is {path} here; give all the same, "
+            "on a shared file system"
         )
 
 
