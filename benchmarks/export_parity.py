@@ -1,12 +1,13 @@
 """Whether exports give what the run gives: in torchvision, as StableHLO and as ONNX, small and at full size.
 
-    python -m benchmarks.export_parity --peers=PYTHON [--onnx_python=PYTHON] [--full]
+    python -m benchmarks.export_parity [--peers=PYTHON] [--onnx_python=PYTHON] [--full]
 
-PYTHON has torch and torchvision; --onnx_python is one with jax2onnx and onnxruntime, without which ONNX is left out.
-A small network is trained on phantoms and then fine-tuned from its own weights; with --full there is FCN-ResNet101
-beside it, of random weights whose BatchNorm has the statistics of a phantom. Each is exported in all formats: weights
-that torchvision loads strictly, predicting the stored sample, and programs that launch.measure measures a slice with.
-`near_half` counts the pixels whose logit is within 1e-4 of 0, where masks may differ. One JSON line.
+--peers is a Python with torch and torchvision, --onnx_python one with jax2onnx and onnxruntime, as in docs/export.md;
+without them torchvision and ONNX are left out. A small network is trained on phantoms and then fine-tuned from its own
+weights; with --full there is FCN-ResNet101 beside it, of random weights whose BatchNorm has the statistics of a
+phantom. Each is exported in all formats: weights that torchvision loads strictly, predicting the stored sample, and
+programs that launch.measure measures a slice with. `near_half` counts the pixels whose logit is within 1e-4 of 0, where
+masks may differ; `area_unexplained_cm2` is by how much areas differ beyond that of such pixels. One JSON line.
 """
 
 import argparse
@@ -16,13 +17,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import SimpleITK as sitk
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Bool
 from safetensors.numpy import load_file
 
 from benchmarks.common import report
@@ -32,6 +34,7 @@ from mskjax import convert, models, tasks
 from mskjax.data import phantom
 from mskjax.export.artifact import describe
 from mskjax.files import read_json, write_json
+from mskjax.training.predict import load_run
 from mskjax.training.start import BEST
 from mskjax.types import Variables
 
@@ -40,7 +43,7 @@ REFERENCE = Path(__file__).with_name("export_parity_reference.py")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", required=True, help="a Python with torch and torchvision")
+    parser.add_argument("--peers", help="a Python with torch and torchvision")
     parser.add_argument("--onnx_python", help="a Python with jax2onnx and onnxruntime")
     parser.add_argument("--full", action="store_true", help="FCN-ResNet101 on 512x512 too (some minutes)")
     given = parser.parse_args()
@@ -89,22 +92,27 @@ def untrained(folder: Path) -> Path:
     return folder
 
 
-def compare(run: Path, side: int, peers: str, onnx_python: str | None) -> dict[str, Any]:
+def compare(run: Path, side: int, peers: str | None, onnx_python: str | None) -> dict[str, Any]:
     """How far torchvision and both programs are from the run."""
     scan = write_scan(run.with_name(f"{run.name}.nii.gz"), side)
-    found = torchvision(run, peers)
+    found = torchvision(run, peers) if peers else {}
     own = measured(sys.executable, run, scan, f"--run={run}")
-    found["area_cm2"] = own
+    found["area_cm2"], near = own.area_cm2, near_half(run, side)
     pythons = {"stablehlo": sys.executable} | ({"onnx": onnx_python} if onnx_python else {})
     for kind, python in pythons.items():
         file, start = run.with_name(f"{run.name}.{kind}"), time.perf_counter()
         flags = [f"--height={side}", f"--width={side}", *([f"--onnx_python={python}"] if kind == "onnx" else [])]
         launch("export", f"--run={run}", f"--format={kind}", f"--output={file}", *flags)
         told = describe(file)["verification"]
-        area = measured(python, run, scan, f"--artifact={file}")
+        other = measured(python, run, scan, f"--artifact={file}")
         names = ("logit_error", "near_half", "mask_differs")
         found |= {f"{kind}_{name}": told[name] for name in names}
-        found |= {f"{kind}_area_difference_cm2": area - own, f"{kind}_mb": round(file.stat().st_size / 1e6, 1)}
+        areas = {
+            "area_difference": other.area_cm2 - own.area_cm2,
+            "area_unexplained": unexplained_cm2(own, other, near),
+        }
+        found |= {f"{kind}_{name}_cm2": area for name, area in areas.items()}
+        found[f"{kind}_mb"] = round(file.stat().st_size / 1e6, 1)
         found[f"{kind}_s"] = round(time.perf_counter() - start, 1)
     return found
 
@@ -132,17 +140,43 @@ def torchvision(run: Path, peers: str) -> dict[str, Any]:
     return {f"torchvision_{name}": value for name, value in {**told, "mask_differs": int(differ.sum())}.items()}
 
 
-def measured(python: str, run: Path, scan: Path, flag: str) -> float:
-    """The area that launch.measure finds in the scan's slice, in cm2."""
+class Measured(NamedTuple):
+    """What launch.measure finds in a scan of one slice."""
+
+    area_cm2: float
+    mask: Bool[np.ndarray, "h w"]
+
+
+def measured(python: str, run: Path, scan: Path, flag: str) -> Measured:
+    """The scan, measured by the program or the run that `flag` names."""
     output = run.with_name(f"{run.name}.measured")
     command = [python, "-m", "launch.measure", f"--image={scan}", f"--output={output}", flag]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return read_json(output / "measurements.json")["slices"][0]["sma_cm2"]
+    area_cm2 = read_json(output / "measurements.json")["slices"][0]["sma_cm2"]
+    return Measured(area_cm2, sitk.GetArrayFromImage(sitk.ReadImage(str(output / "mask.nii.gz")))[0] > 0)
+
+
+def near_half(run: Path, side: int) -> Bool[np.ndarray, "h w"]:
+    """Where the run's logit is within 1e-4 of 0 in the slice that is measured."""
+    scan = unseen(side)
+    probability = load_run(run)(scan.image_hu, scan.spacing_mm[0].astype(float))[0].astype(float)
+    return np.abs(np.log(probability) - np.log1p(-probability)) < 1e-4
+
+
+def unexplained_cm2(own: Measured, other: Measured, near: Bool[np.ndarray, "h w"]) -> float:
+    """By how much two areas differ beyond that of the pixels near one half, in which the masks may."""
+    explained_cm2 = ((own.mask != other.mask) & near).sum() * own.area_cm2 / max(own.mask.sum(), 1)
+    return max(0.0, round(abs(other.area_cm2 - own.area_cm2) - float(explained_cm2), 6))
+
+
+def unseen(side: int) -> phantom.Phantom:
+    """A drawn patient's slice that no network has seen."""
+    return phantom.slices(1, side, seed=77)
 
 
 def write_scan(file: Path, side: int) -> Path:
-    """A drawn patient's slice that no network has seen, as a scan of its own."""
-    scan = phantom.slices(1, side, seed=77)
+    """That slice as a scan of its own."""
+    scan = unseen(side)
     image = sitk.GetImageFromArray(scan.image_hu)
     row_mm, column_mm = scan.spacing_mm[0].tolist()
     image.SetSpacing((column_mm, row_mm, 5.0))
