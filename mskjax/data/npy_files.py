@@ -35,6 +35,12 @@ def check_size(path: Path, dtype: np.dtype, shape: Sequence[int]) -> None:
 def open_mapped(path: Path, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
     """The array, mapped and not to be written to; raises as `check_size`, and for an array of another kind."""
     check_size(path, dtype, shape)
+    head = _header(dtype, shape)
+    with path.open("rb") as file:
+        # Compared, not read: NumPy parses a header as Python, which threads must not do at once before Python 3.11.8
+        # (https://github.com/python/cpython/issues/106905), and threads read scans.
+        if file.read(len(head)) == head:
+            return np.memmap(path, dtype, "r", len(head), tuple(shape))
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
