@@ -31,6 +31,7 @@ class Threshold(VolumeSegmentation):
         return self.evaluate(params, model_state, batch)["loss"].mean(), (model_state, {})
 
     def evaluate(self, params, model_state, batch):
+        assert len(batch["image_hu"]) == 4, "each process reads its part of a batch"
         logits = self.normalise(batch["image_hu"]) @ params["head"]["kernel"] + params["head"]["bias"]
         return {"loss": dice_cross_entropy(logits, batch["label"])}
 
