@@ -149,8 +149,8 @@ def test_a_separate_host_of_a_tpu_pod_is_a_slice_of_its_own(monkeypatch):
     monkeypatch.setattr(processes, "_has_libtpu", lambda: True)
     environment = {"TPU_WORKER_HOSTNAMES": "t0,t1", "TPU_WORKER_ID": "1", "TPU_HOST_BOUNDS": "2,1,1"}
     environment["TPU_PROCESS_ADDRESSES"] = "t0:8476,t1:8476"
-    start = find(environment=environment)
-    assert start == Start("tpu", 1, 2)
+    start = Start("tpu", 1, 2)
+    assert find(environment=environment) == start
     separate(start, environment)
     assert find(environment=environment) is None
     assert environment["TPU_PROCESS_BOUNDS"] == environment["TPU_HOST_BOUNDS"] == "1,1,1"
