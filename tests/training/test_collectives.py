@@ -8,10 +8,12 @@ import numpy as np
 import optax
 import pytest
 
+from configs import segmentation
 from mskjax import models, tasks
 from mskjax.data.augment import Augmentation
+from mskjax.models import image_convolution
 from mskjax.tasks.segmentation import Segmentation
-from mskjax.training import ahead, optim, sharding
+from mskjax.training import ahead, optim, run, sharding, train
 from mskjax.training.state import create
 from mskjax.training.step import compile_steps
 
@@ -19,7 +21,7 @@ SIDE, BATCH, SLICES = 32, 8, 16
 OTHERS = ("all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
 DESCENT = optax.identity()
 TASK = Segmentation(
-    models.build("fcn_resnet101", num_classes=1, stage_sizes=(1, 1, 1, 1), width=4, dropout=0.0), Augmentation()
+    models.build("fcn_resnet101", num_classes=1, stage_sizes=(1, 1, 1, 1), width=4, dropout=0.1), Augmentation()
 )
 
 
@@ -80,6 +82,18 @@ def test_a_step_reduces_gradients_moments_and_the_loss_and_nothing_else():
     assert reductions(text) == allowed
 
 
+def test_the_forms_of_large_kernels_on_cpu_reduce_more_arrays_and_gather_none(monkeypatch):
+    """Their gradients are reduced in the parts that each form computes: by kernel pixel, or by sums of its rows."""
+    monkeypatch.setattr(image_convolution, "MANY", 1)
+    text, params = program(8)
+    assert not [name for name in OTHERS if f" {name}" in text]
+    found, shapes = reductions(text), [leaf.shape for leaf in jax.tree.leaves(params)]
+    # Of three rows four sums with three pixels each; of the stem at stride 2 each of its 7x7 pixels.
+    for kernel, parts in ((params["classifier"]["conv"]["kernel"], 12), (params["backbone"]["conv1"]["kernel"], 49)):
+        features = kernel.shape[2:]
+        assert found[plain(features)] == parts + sum(shape == (1, 1, *features[::-1]) for shape in shapes)
+
+
 def test_batch_norm_of_each_device_leaves_one_reduction():
     text, _ = program(4, batch_norm="device")
     assert len(re.findall(r" all-reduce(?:-start)?\(", text)) == 1
@@ -123,6 +137,20 @@ def test_split_parameters_lie_in_parts_and_learn_the_same(arrays):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), one.params, other.params)
     again = sharding.put(states, 0, one, mesh)
     jax.tree.map(np.testing.assert_array_equal, sharding.take(again, 0, mesh).params, one.params)
+
+
+def test_a_run_shares_its_steps_as_its_config_says(squares, tmp_path, monkeypatch):
+    config, found = segmentation.get_config("smoke"), {}
+    config.update({"dataset": str(squares), "batch_norm": "device", "split_from": 7})
+
+    def compile_nothing(task, optimizer, mesh, **layout):
+        found.update(layout)
+        raise InterruptedError
+
+    monkeypatch.setattr(run, "compile_steps", compile_nothing)
+    with pytest.raises(InterruptedError):
+        train(config, tmp_path / "run")
+    assert found == {"batch_norm": "device", "split_from": 7}
 
 
 def test_what_cannot_be_is_refused():
