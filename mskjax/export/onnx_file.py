@@ -53,6 +53,10 @@ def _convert(folder: Path, python: str) -> None:
             f"--onnx_python={python} cannot be run ({error}); name the Python of: {ENVIRONMENT}"
         ) from error
     if done.returncode:
+        if done.returncode < 0:
+            raise ValueError(
+                f"the conversion to ONNX was ended by signal {-done.returncode}, perhaps for lack of memory"
+            )
         told = (done.stderr.strip() or "no reason given").splitlines()[-1]
         raise ValueError(
             f"the conversion to ONNX failed ({told}); it needs an environment of its own, made by: {ENVIRONMENT}, "

@@ -11,7 +11,7 @@ and after it, float64, and the network, float32, are converted apart and joined 
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +123,29 @@ def convert(function: Callable[..., Any], inputs: Shapes, outputs: Sequence[str]
             output_names=list(outputs),
             enable_double_precision=exact,
         )
+    put_images_first(model.graph.node)
     if not exact:  # some constants of jax2onnx 0.17 are float64 all the same
         for constant in model.graph.initializer:
             if constant.data_type == TensorProto.DOUBLE:
                 array = numpy_helper.to_array(constant).astype(np.float32)
                 constant.CopyFrom(numpy_helper.from_array(array, constant.name))
     return model
+
+
+def put_images_first(nodes: Iterable[Any]) -> None:
+    """Has each Einsum of more than two operands begin with the one of most axes.
+
+    onnxruntime multiplies them in their order: the two matrices of a resized image, which come first, share no axis,
+    and at full size their product has 4 GB and takes 20 s, where image and matrix take hundredths of one.
+    """
+    for node in nodes:
+        if node.op_type == "Einsum" and len(node.input) > 2:
+            (equation,) = node.attribute
+            terms, arrow, result = equation.s.decode().partition("->")
+            pairs = zip(terms.split(","), node.input, strict=True)
+            ordered = sorted(pairs, key=lambda pair: len(pair[0].strip()), reverse=True)
+            equation.s = f"{','.join(term for term, _ in ordered)}{arrow}{result}".encode()
+            node.input[:] = [name for _, name in ordered]
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The hand-over to the environment that converts to ONNX, which benchmarks.export_parity tries itself."""
 
 import sys
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from jax import lax
 
 from mskjax.export import onnx_file
-from mskjax.export.onnx_graph import default_platform
+from mskjax.export.onnx_graph import default_platform, put_images_first
 from mskjax.export.sample import Sample
 
 SAMPLE = Sample(np.zeros((1, 4, 5), np.int16), np.ones((1, 2), np.float32), ("a",), (True,))
@@ -24,6 +25,11 @@ np.savez(folder + "/outputs.npz", area_cm2=np.ones(1))
 FAILS = """
 import sys
 sys.exit("several lines\\nnone of which\\nNotImplementedError: no such thing")
+"""
+
+KILLED = """
+import os, signal
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -43,9 +49,12 @@ def test_what_the_other_environment_makes_is_taken(tmp_path):
 
 
 def test_why_it_fails_is_told_with_the_remedy(tmp_path):
+    killed = tmp_path / "killed"
+    killed.mkdir()
     for asked, sentence in (
         (python(tmp_path, FAILS), r"failed \(NotImplementedError: no such thing\).*--onnx_python="),
         (str(tmp_path / "none"), "cannot be run"),
+        (python(killed, KILLED), "ended by signal 9, perhaps for lack of memory"),
     ):
         with pytest.raises(ValueError, match=sentence):
             onnx_file.write(tmp_path / "a.onnx", {}, tmp_path / "weights", SAMPLE, asked)
@@ -57,3 +66,18 @@ def test_the_form_for_any_platform_is_the_one_that_is_converted():
         found = lax.platform_dependent(jnp.ones(1), cpu=lambda x: x + 1, default=lambda x: x + 2)
     assert float(found[0]) == 3
     assert float(lax.platform_dependent(jnp.ones(1), cpu=lambda x: x + 1, default=lambda x: x + 2)[0]) == 2
+
+
+def einsum(equation, *inputs):
+    return SimpleNamespace(op_type="Einsum", input=list(inputs), attribute=[SimpleNamespace(s=equation.encode())])
+
+
+def test_images_are_resized_row_by_row():
+    node, pair = einsum("ab,cd,ebdf->eacf", "rows", "columns", "image"), einsum("ab,bcd->acd", "rows", "image")
+    put_images_first([node, pair, SimpleNamespace(op_type="Conv", input=["a", "b", "c"])])
+    assert (node.attribute[0].s, node.input) == (b"ebdf,ab,cd->eacf", ["image", "rows", "columns"])
+    assert (pair.attribute[0].s, pair.input) == (b"ab,bcd->acd", ["rows", "image"])
+    rng = np.random.default_rng(0)
+    arrays = {"rows": rng.random((6, 3)), "columns": rng.random((5, 4)), "image": rng.random((2, 3, 4, 1))}
+    found = np.einsum(node.attribute[0].s.decode(), *(arrays[name] for name in node.input))
+    np.testing.assert_allclose(found[..., 0], arrays["rows"] @ arrays["image"][..., 0] @ arrays["columns"].T)
