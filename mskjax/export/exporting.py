@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
+from jax import lax
 
 from mskjax.export import card, descent, onnx_file, stablehlo, weights
 from mskjax.export import sample as samples
@@ -108,7 +109,11 @@ def _write_program(
 
 
 def _stablehlo(file: Path, source: Source, sample: Sample) -> Arrays:
-    program = Program(network(source.config, source.variables), source.config["image_size"])
+    def logits(squares: jax.Array) -> jax.Array:
+        # Without the barrier each compilation of the file computes sums of kernels first, and takes twice as long.
+        return network(source.config, lax.optimization_barrier(source.variables))(squares)
+
+    program = Program(logits, source.config["image_size"])
     shape = (sample.image_hu.shape[1], sample.image_hu.shape[2])
     stablehlo.write(file, program, shape)
     inputs = (sample.image_hu.astype(np.float32), sample.spacing_mm)

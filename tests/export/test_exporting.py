@@ -44,6 +44,7 @@ def test_a_program_is_of_any_number_of_slices_and_three_platforms(program):
     exported = jax_export.deserialize(bytearray(file.read_bytes()))
     assert [str(aval) for aval in exported.in_avals] == ["float32[b,40,48]", "float32[b,2]"]
     assert exported.platforms == ("cpu", "cuda", "tpu")
+    assert "optimization_barrier" in exported.mlir_module(), "else kernels are summed at each start"
     assert exported.out_tree.unflatten([str(aval) for aval in exported.out_avals]) == {
         "probability": "float32[b,40,48]",
         "mask": "bool[b,40,48]",
