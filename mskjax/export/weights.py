@@ -64,7 +64,7 @@ def _check_equal(network: Variables, read_back: Variables) -> None:
 
 
 def _same(own: Any, other: Any) -> bool:
-    return own is not None and other is not None and np.array_equal(own, other, equal_nan=True)
+    return own is not None and other is not None and np.array_equal(own, other)
 
 
 def _answers(source: Source, variables: Variables, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from exported_runs import write_run
+from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file, safe_open
 
 from mskjax import convert, tasks
@@ -62,6 +63,17 @@ def test_networks_without_such_names_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"keras_resnet50 is of Keras's form, and no network of torchvision's or SMIT's"
     ):
+        export(run, tmp_path / "out" / "a.safetensors", "safetensors")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_weights_that_answer_no_numbers_are_refused(tmp_path):
+    run = write_run(tmp_path / "run")
+    variables, metadata = convert.load_variables(run / BEST)
+    leaves = flatten_dict(variables, sep="/")
+    leaves["params/classifier/logits/kernel"] = np.full_like(leaves["params/classifier/logits/kernel"], 3e38)
+    convert.save_variables(run / BEST, unflatten_dict(leaves, sep="/"), metadata)
+    with pytest.raises(ValueError, match="no numbers; its weights are damaged, so train it again"):
         export(run, tmp_path / "out" / "a.safetensors", "safetensors")
     assert not list((tmp_path / "out").iterdir())
 
