@@ -8,6 +8,7 @@ a third of that speed. The form is chosen as the program is lowered; on GPU and 
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -60,8 +61,8 @@ def _forward(image: Image, kernel: Kernel, window: Window) -> tuple[Convolved, t
 
 
 def _backward(window: Window, saved: tuple[Image, Kernel], gradient: Convolved) -> tuple[Image, Kernel]:
-    form = _minimal_gradients if _is_minimal(*saved, window) else _gradients_by_products
-    forms = {"cpu": form, "default": _gradients}
+    minimal = functools.partial(_gradients, form=_filter_minimally)
+    forms = {"cpu": minimal if _is_minimal(*saved, window) else _gradients_by_products, "default": _gradients}
     bound = {platform: functools.partial(form, window=window) for platform, form in forms.items()}
     return lax.platform_dependent(*saved, gradient, **bound)
 
@@ -69,13 +70,10 @@ def _backward(window: Window, saved: tuple[Image, Kernel], gradient: Convolved) 
 _convolve_with_many.defvjp(_forward, _backward)
 
 
-def _gradients(image: Image, kernel: Kernel, gradient: Convolved, window: Window) -> tuple[Image, Kernel]:
-    _, transpose = jax.vjp(functools.partial(_convolve, window=window), image, kernel)
-    return transpose(gradient)
-
-
-def _minimal_gradients(image: Image, kernel: Kernel, gradient: Convolved, window: Window) -> tuple[Image, Kernel]:
-    _, transpose = jax.vjp(functools.partial(_filter_minimally, window=window), image, kernel)
+def _gradients(
+    image: Image, kernel: Kernel, gradient: Convolved, window: Window, form: Callable[..., Convolved] = _convolve
+) -> tuple[Image, Kernel]:
+    _, transpose = jax.vjp(functools.partial(form, window=window), image, kernel)
     return transpose(gradient)
 
 
