@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_study
+from compilations import compilations
 from scans import SHAPE, SPACING, muscle, scan_hu, write_nifti
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
@@ -49,7 +50,7 @@ def trained(squares, pretrained, tmp_path_factory):
     from mskjax.study.sweep import sweep
 
     workdir = small_study.begin(pretrained, tmp_path_factory.mktemp("trained") / "study")
-    with small_study.compilations() as count:
+    with compilations() as count:
         assert sweep(small_study.config(squares), workdir) == {}
     return workdir, count
 

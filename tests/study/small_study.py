@@ -1,11 +1,8 @@
 """A study that trains in seconds: small squares of muscle, a network of 70,000 weights, and readers who are known."""
 
-import logging
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
-import jax
 import numpy as np
 import SimpleITK as sitk
 
@@ -21,24 +18,6 @@ from mskjax.training.signals import Caught
 GRIDS = (((33, 41), (2.0, 1.5)), ((47, 35), (1.0, 2.5)), ((29, 29), (2.0, 2.0)))
 COHORT, TEST = 8, 5
 READERS = {"Ann": 1, "Bob": 2}  # by how many columns their masks lie beside the expert's
-
-
-@contextmanager
-def compilations():
-    """Counts what is compiled in its block: a function of the name of a program."""
-    told = []
-    handler = logging.Handler()
-    handler.emit = lambda record: told.append(record.getMessage())
-    logger = logging.getLogger("jax")
-    logger.addHandler(handler)
-    logger.propagate = False  # a failing test would print it all
-    jax.config.update("jax_log_compiles", True)  # in all threads, which jax.log_compiles does not
-    try:
-        yield lambda name: sum(f"Finished XLA compilation of jit({name})" in line for line in told)
-    finally:
-        jax.config.update("jax_log_compiles", False)
-        logger.propagate = True
-        logger.removeHandler(handler)
 
 
 def write_dataset(folder: Path) -> Path:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import small_study
+from compilations import compilations
 
 from configs.sarcopenia_classification import get_config
 from mskjax import tasks
@@ -171,7 +171,7 @@ def test_a_small_study(bright, tmp_path, monkeypatch):
     """One compilation of the step, the evaluation and the prediction for each network and policy; CT is cut first."""
     config, fit, seen = small(bright), batches.fit, []
     monkeypatch.setattr(batches, "fit", lambda *arguments: seen.append(arguments[2:]) or fit(*arguments))
-    with small_study.compilations() as count:
+    with compilations() as count:
         assert sweep.sweep(config, tmp_path) == {}
     assert [count(name) for name in ("train_step", "evaluate_step", "predict")] == [2, 2, 2]
     assert set(seen) == {((-175.0, 250.0),)}

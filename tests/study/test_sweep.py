@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import small_study
+from compilations import compilations
 from small_study import begin, config, contents, of_cells
 
 from mskjax.convert import save_variables
@@ -55,7 +55,7 @@ def test_all_cells_share_one_compilation(trained, name):
 def test_one_lane_makes_the_same_files_and_one_compilation_too(study, pretrained, squares, tmp_path):
     """Also with predictions alone: then neither weights nor checkpoints are left."""
     workdir = begin(pretrained, tmp_path / "study")
-    with small_study.compilations() as count:
+    with compilations() as count:
         assert sweep.sweep(config(squares, devices=1, keep="predictions"), workdir) == {}
     assert [count(name) for name in PROGRAMS] == [1] * 4
     for name in ("scores.csv", "predictions.npz", "metrics.jsonl"):

@@ -23,7 +23,11 @@ def folder(tmp_path_factory):
     volumes = volume_cohort.write(folder / "volumes")
     volume_cohort.write(folder / "other_volumes", split=["validation"] * 2 + ["train"] * 4 + ["test"])
     command = [sys.executable, str(Path(__file__).with_name("volumes_of_a_team.py")), str(folder), str(free_port())]
-    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
     team = [subprocess.Popen([*command, str(index)], env=environment) for index in range(2)]
     try:
         learn(volumes, folder / "one")

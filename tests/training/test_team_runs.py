@@ -20,7 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def launch(squares):
     """Starts launch.train on a small run in float64, in one process or in two."""
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_ENABLE_X64": "1"}
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1",
+        "JAX_ENABLE_X64": "1",
+    }
 
     def start(workdir, *overrides, processes=1):
         flags = ["--config=configs/segmentation.py:smoke", f"--config.dataset={squares}", f"--workdir={workdir}"]
