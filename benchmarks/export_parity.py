@@ -32,7 +32,7 @@ from benchmarks.studies import launch, sweep_flags
 from configs.segmentation import get_config
 from mskjax import convert, models, tasks
 from mskjax.data import phantom
-from mskjax.export.artifact import describe
+from mskjax.export.artifact import sample_path
 from mskjax.files import read_json, write_json
 from mskjax.training.predict import load_run
 from mskjax.training.start import BEST
@@ -103,7 +103,8 @@ def compare(run: Path, side: int, peers: str | None, onnx_python: str | None) ->
         file, start = run.with_name(f"{run.name}.{kind}"), time.perf_counter()
         flags = [f"--height={side}", f"--width={side}", *([f"--onnx_python={python}"] if kind == "onnx" else [])]
         launch("export", f"--run={run}", f"--format={kind}", f"--output={file}", *flags)
-        told = describe(file)["verification"]
+        with np.load(sample_path(file)) as sample:
+            told = json.loads(str(sample["about"]))["verification"]
         other = measured(python, run, scan, f"--artifact={file}")
         names = ("logit_error", "near_half", "mask_differs")
         found |= {f"{kind}_{name}": told[name] for name in names}

@@ -3,8 +3,6 @@
 Both kinds take image_hu [b, h, w] at a fixed height and width and spacing_mm [b, 2], and give `program.OUTPUTS`.
 """
 
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
+from mskjax.export import seal
 from mskjax.files import sha256
 
 FINEST_MM = 0.25  # the spacing down to which exported programs look for bone
 ONNX, WEIGHTS = ".onnx", ".safetensors"
-BROKEN = "is no program of launch.export, is cut short, or is of a release that this one does not read"
+BROKEN = "is of a release that this one does not read, or of another format than its name says"
 MISSING = "onnxruntime is not installed here; install it (pip install onnxruntime), or export as stablehlo"
 Outputs = Mapping[str, np.ndarray]
 
@@ -60,9 +59,12 @@ class Artifact:
 def load(path: str | Path) -> Artifact:
     """The program in a file that launch.export wrote; by its suffix ONNX, else StableHLO.
 
-    Raises `OSError` where there is none, and `ValueError` for a file of another kind, or without onnxruntime.
+    Raises `OSError` where there is none, and `ValueError` for a file of another kind, one whose bytes are not those
+    that were exported, or without onnxruntime.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name the program in it")
     if not path.is_file():
         raise FileNotFoundError(f"there is no exported program {path}; make one with launch.export")
     if path.suffix == WEIGHTS:
@@ -72,14 +74,9 @@ def load(path: str | Path) -> Artifact:
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """A program's file name and digest, and of the run that it is of what the sample beside it says, if it is there."""
-    told = {"file": Path(path).name, "sha256": sha256(path)}
-    try:
-        with np.load(sample_path(path), allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        about = {}
-    return {**about, **told} if about.get("sha256") == told["sha256"] else told
+    """A program's file name and digest, and what it says of the run that it is of; raises `ValueError` as `load`."""
+    _, about = seal.read(Path(path))
+    return {**about, "file": Path(path).name, "sha256": sha256(path)}
 
 
 def sample_path(path: str | Path) -> Path:
@@ -91,8 +88,9 @@ def _load_stablehlo(path: Path) -> Artifact:
     import jax
     from jax import export
 
+    program, _ = seal.read(path)
     try:
-        exported = export.deserialize(bytearray(path.read_bytes()))
+        exported = export.deserialize(bytearray(program))
         shape = _shape([aval.shape for aval in exported.in_avals])
     except Exception as error:  # flatbuffers and MLIR raise errors of many kinds
         raise ValueError(f"{path} {BROKEN} ({_first_line(error)}); export it again") from error
@@ -105,6 +103,7 @@ def _load_onnx(path: Path) -> Artifact:
         import onnxruntime  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(f"{path} cannot be run, as {MISSING}") from error
+    seal.read(path)
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         shape = _shape([node.shape for node in session.get_inputs()])

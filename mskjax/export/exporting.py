@@ -25,7 +25,7 @@ from mskjax.export.program import OUTPUTS, Program, network
 from mskjax.export.sample import Sample
 from mskjax.export.source import Source, read, require_slices
 from mskjax.export.verification import compare, computes_otherwise, reference, rounding
-from mskjax.files import atomic_path, sha256
+from mskjax.files import atomic_path, require_folder, sha256
 from mskjax.training import origin
 
 FORMATS = ("safetensors", "stablehlo", "onnx")
@@ -52,13 +52,14 @@ def export(
         raise ValueError(f"format {format!r} is none of {', '.join(FORMATS)}")
     _check_output(output, format)
     source = read(run)
+    known = descent.about(source)
     with atomic_path(output) as file:
         if format == "safetensors":
             arrays, figures = weights.write(file, source)
         else:
             _check_program(source, format, height, width)
-            arrays, figures = _write_program(file, source, format, (height, width), onnx_python)
-        about = {**descent.about(source), "format": format, "sha256": sha256(file), "verification": figures}
+            arrays, figures = _write_program(file, source, known, format, (height, width), onnx_python)
+        about = {**known, "format": format, "sha256": sha256(file), "verification": figures}
         with atomic_path(sample_path(output)) as written:
             np.savez_compressed(written, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
         with atomic_path(output.with_name(f"{output.name}.md")) as written:
@@ -67,6 +68,7 @@ def export(
 
 
 def _check_output(output: Path, format: str) -> None:
+    require_folder(output.parent)
     if output.is_dir():
         raise ValueError(f"{output} is a folder; name a file, as in --output={output}/muscle.{format}")
     if output.exists() and not sample_path(output).is_file():
@@ -83,16 +85,16 @@ def _check_program(source: Source, format: str, height: int, width: int) -> None
 
 
 def _write_program(
-    file: Path, source: Source, format: str, shape: tuple[int, int], python: str | None
+    file: Path, source: Source, known: Mapping[str, Any], format: str, shape: tuple[int, int], python: str | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Writes a program; returns what of its sample may be passed on, with its outputs, and the figures."""
     sample = samples.make(shape, source.dataset, bool(origin.learned_from_phantoms(source.folder)))
     told = "%s is converted and compared with the run on %d slices, which takes a while at full size"
     logging.info(told, source.folder, len(sample.image_hu))
     if format == "onnx":
-        found: Arrays = onnx_file.write(file, source.config, source.weights, sample, python)
+        found: Arrays = onnx_file.write(file, source.config, source.weights, sample, known, python)
     else:
-        found = _stablehlo(file, source, sample)
+        found = _stablehlo(file, source, sample, known)
     expected = reference(source.config, source.variables, sample)
     try:
         agreement = compare(expected, found, sample.spacing_mm.astype(np.float64))
@@ -108,14 +110,14 @@ def _write_program(
     return {name: np.asarray(array)[drawn] for name, array in arrays.items()}, figures
 
 
-def _stablehlo(file: Path, source: Source, sample: Sample) -> Arrays:
+def _stablehlo(file: Path, source: Source, sample: Sample, known: Mapping[str, Any]) -> Arrays:
     def logits(squares: jax.Array) -> jax.Array:
         # Without the barrier each compilation of the file computes sums of kernels first, and takes twice as long.
         return network(source.config, lax.optimization_barrier(source.variables))(squares)
 
     program = Program(logits, source.config["image_size"])
     shape = (sample.image_hu.shape[1], sample.image_hu.shape[2])
-    stablehlo.write(file, program, shape)
+    stablehlo.write(file, program, shape, known)
     inputs = (sample.image_hu.astype(np.float32), sample.spacing_mm)
     # The file itself has no logits, so that they are of the same program with one output more.
     logits = jax.jit(stablehlo.exported(program, shape, with_logits=True).call)(*inputs)["logits"]

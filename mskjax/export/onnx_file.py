@@ -21,16 +21,22 @@ ENVIRONMENT = 'python -m venv .venv-onnx && .venv-onnx/bin/pip install --editabl
 
 
 def write(
-    path: Path, config: Mapping[str, Any], weights: Path, sample: Sample, python: str | None = None
+    path: Path,
+    config: Mapping[str, Any],
+    weights: Path,
+    sample: Sample,
+    about: Mapping[str, Any],
+    python: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Writes the program and returns what onnxruntime makes of the sample by it, with the network's logits.
 
-    `python` is the interpreter of the environment with jax2onnx, by default this one. Raises `ValueError` where it
-    lacks that, or cannot convert the network.
+    `about` is told in the file; `python` is the interpreter of the environment with jax2onnx, by default this one.
+    Raises `ValueError` where it lacks that, or cannot convert the network.
     """
     with tempfile.TemporaryDirectory(prefix="mskjax-onnx-") as name:
         folder = Path(name)
         request = {"config": dict(config), "weights": str(weights.resolve()), "shape": sample.image_hu.shape[1:]}
+        request["about"] = dict(about)
         write_json(folder / "request.json", request)
         np.savez(folder / "sample.npz", image_hu=sample.image_hu, spacing_mm=sample.spacing_mm)
         _convert(folder, python or sys.executable)

@@ -2,9 +2,9 @@
 
     python -m mskjax.export.onnx_graph FOLDER
 
-FOLDER holds request.json ({"config", "weights", "shape"}) and sample.npz (image_hu, spacing_mm); it gets model.onnx and
-outputs.npz, with the logits too. jax2onnx keeps to one type of real numbers in a graph: what comes before the network
-and after it, float64, and the network, float32, are converted apart and joined here.
+FOLDER holds request.json ({"config", "weights", "shape", "about"}) and sample.npz (image_hu, spacing_mm); it gets
+model.onnx and outputs.npz, with the logits too. jax2onnx keeps to one type of real numbers in a graph: what comes
+before the network and after it, float64, and the network, float32, are converted apart and joined here.
 """
 
 # pyright: reportMissingImports=false
@@ -20,7 +20,7 @@ import numpy as np
 from jax import lax
 
 from mskjax.convert import load_variables
-from mskjax.export import program
+from mskjax.export import program, seal
 from mskjax.export.program import INPUTS, OUTPUTS
 from mskjax.files import read_json
 from mskjax.types import Variables
@@ -46,6 +46,7 @@ def main(folder: Path) -> None:
     del model.graph.output[len(OUTPUTS) :]
     onnx.checker.check_model(model)
     onnx.save(model, folder / "model.onnx")
+    seal.put(folder / "model.onnx", request["about"], as_metadata=True)
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     np.savez(
         folder / "outputs.npz", **dict(zip(OUTPUTS, session.run(list(OUTPUTS), inputs), strict=True)), logits=logits

@@ -1,11 +1,14 @@
 """The measurement of slices as one StableHLO program for CPU, CUDA and TPU, for batches of any number."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import export
 
+from mskjax.export import seal
 from mskjax.export.program import OUTPUTS, Program
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -24,6 +27,7 @@ def exported(program: Program, shape: tuple[int, int], with_logits: bool = False
     return export.export(jax.jit(measure_slices), platforms=PLATFORMS)(*inputs)
 
 
-def write(path: Path, program: Program, shape: tuple[int, int]) -> None:
-    """Writes the program, weights and all."""
+def write(path: Path, program: Program, shape: tuple[int, int], about: Mapping[str, Any]) -> None:
+    """Writes the program, weights and all, sealed with what is told of the run that it is of."""
     path.write_bytes(exported(program, shape).serialize())
+    seal.put(path, about)

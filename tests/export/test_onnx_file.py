@@ -18,6 +18,7 @@ import json, sys, numpy as np
 folder = sys.argv[-1]
 request = json.load(open(folder + "/request.json"))
 assert request["shape"] == [4, 5] and request["weights"].endswith("/weights") and request["config"] == {"image_size": 8}
+assert request["about"] == {"folder": "run 7"}
 assert np.load(folder + "/sample.npz")["image_hu"].shape == (1, 4, 5)
 open(folder + "/model.onnx", "wb").write(b"a model")
 np.savez(folder + "/outputs.npz", area_cm2=np.ones(1))
@@ -43,7 +44,9 @@ def python(folder, program):
 
 def test_what_the_other_environment_makes_is_taken(tmp_path):
     made = python(tmp_path, CONVERTS)
-    outputs = onnx_file.write(tmp_path / "a.onnx", {"image_size": 8}, tmp_path / "weights", SAMPLE, made)
+    outputs = onnx_file.write(
+        tmp_path / "a.onnx", {"image_size": 8}, tmp_path / "weights", SAMPLE, {"folder": "run 7"}, made
+    )
     assert (tmp_path / "a.onnx").read_bytes() == b"a model"
     assert outputs["area_cm2"].tolist() == [1]
 
@@ -57,7 +60,7 @@ def test_why_it_fails_is_told_with_the_remedy(tmp_path):
         (python(killed, KILLED), "ended by signal 9, perhaps for lack of memory"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            onnx_file.write(tmp_path / "a.onnx", {}, tmp_path / "weights", SAMPLE, asked)
+            onnx_file.write(tmp_path / "a.onnx", {}, tmp_path / "weights", SAMPLE, {}, asked)
     assert not (tmp_path / "a.onnx").exists()
 
 

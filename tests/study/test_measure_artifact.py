@@ -1,6 +1,8 @@
 """Measuring with an exported program, without the run that it is of."""
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,7 +19,8 @@ from mskjax.study.scan import measure_scan
 def program(tmp_path_factory):
     """A program for the scan's slices that takes what is above 0 HU for muscle."""
     file = tmp_path_factory.mktemp("program") / "muscle.stablehlo"
-    stablehlo.write(file, Program(lambda squares: squares / 10, 40), SHAPE[1:])
+    about = {"folder": "run 7", "learned_from_phantoms_only": True}
+    stablehlo.write(file, Program(lambda squares: squares / 10, 40), SHAPE[1:], about)
     return file
 
 
@@ -51,17 +54,28 @@ def test_its_own_area_is_the_one_that_is_measured(nifti, program, tmp_path):
     np.testing.assert_allclose(outputs["area_cm2"], [row["sma_cm2"] for row in found.rows], rtol=1e-6)
 
 
-def test_what_the_sample_tells_of_the_run_is_passed_on(nifti, program, tmp_path, caplog):
-    about = {"folder": "run 7", "learned_from_phantoms_only": True, "sha256": artifact.describe(program)["sha256"]}
-    for told in (about, {**about, "sha256": "of another file"}):
-        np.savez(artifact.sample_path(program), about=np.array(json.dumps(told)))
-        caplog.clear()
-        measure_scan(nifti, tmp_path / "a", artifact=program, slices="3")
-        described = json.loads((tmp_path / "a" / "measurements.json").read_text())
-        assert (described["mask"], described["run"]) == ("predicted", None)
-        assert described["artifact"]["file"] == "muscle.stablehlo"
-        assert (described["artifact"].get("folder") == "run 7") == (told is about)
-        assert ("learned from phantoms only" in caplog.text) == (told is about)
+def test_what_it_tells_of_its_run_is_passed_on_wherever_it_lies(nifti, program, tmp_path, caplog):
+    elsewhere = shutil.copy(program, tmp_path / "renamed.bin")
+    measure_scan(nifti, tmp_path / "a", artifact=elsewhere, slices="3")
+    described = json.loads((tmp_path / "a" / "measurements.json").read_text())
+    assert (described["mask"], described["run"]) == ("predicted", None)
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    told = {"folder": "run 7", "learned_from_phantoms_only": True, "file": "renamed.bin", "sha256": digest}
+    assert described["artifact"] == told
+    assert "learned from phantoms only" in caplog.text
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9999])
+def test_one_that_was_changed_is_refused(nifti, program, tmp_path, share):
+    """Weights that are others would measure something else, and say nothing."""
+    content = bytearray(program.read_bytes())
+    size = content.rfind(b'{"mskjax_export"')
+    content[int(share * size)] ^= 1
+    damaged = tmp_path / "muscle.stablehlo"
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match=r"muscle\.stablehlo is damaged: its bytes are not those .*; export it again"):
+        measure_scan(nifti, tmp_path / "out", artifact=damaged)
+    assert not (tmp_path / "out").exists()
 
 
 def test_slices_that_it_is_not_made_for_are_refused(nifti, program, tmp_path):
@@ -84,7 +98,8 @@ def test_files_that_are_no_programs_are_refused(nifti, program, tmp_path):
     for file, sentence in (
         (tmp_path / "none.stablehlo", "no exported program"),
         (nifti, "is no program of launch.export"),
-        (cut_short, r"is cut short.* \(.+\); export it again"),
+        (cut_short, r"is cut short; export it again"),
+        (tmp_path, r"is a folder; name the program in it"),
         (weights, r"holds weights alone; export the run with --format=stablehlo"),
     ):
         with pytest.raises((ValueError, OSError), match=sentence):
