@@ -5,10 +5,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-SAVES = "all is saved after this step, compilation included, and then ends"
+SAVES = "this step is ended, compilation included, then all is saved and the command ends"
 
 
 class Caught:
@@ -23,7 +23,9 @@ class Caught:
         """Takes in a signal, and says so, as a step may take a minute; a second Ctrl-C interrupts at once."""
         self.signum = signum
         told = f"\n{signal.Signals(signum).name}: {self.then}\n"
-        os.write(sys.stderr.fileno(), told.encode())
+        # Whoever read what is told may be gone; an error here would come up wherever the main thread is just now.
+        with suppress(OSError):
+            os.write(sys.stderr.fileno(), told.encode())
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
