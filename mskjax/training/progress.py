@@ -16,7 +16,8 @@ class Progress:
 
     def __init__(self, epochs: int, steps_per_epoch: int, step: int = 0):
         self._epochs = epochs
-        self._started_s, self._is_first = time.monotonic(), True
+        self._started_s, self._timed, self._timed_s = time.monotonic(), 0, 0.0
+        self._is_first = True
         self._bar = tqdm(
             total=epochs * steps_per_epoch,
             initial=step,
@@ -44,12 +45,17 @@ class Progress:
             logging.info("epoch %d/%d: %s; %s", row["epoch"], self._epochs, told, self._time(row["epoch"]))
 
     def _time(self, epoch: int) -> str:
-        """How long the epoch took and, but for the first, which compiles as well, how long the others may take."""
+        """How long the epoch took and, but for the first, which compiles as well, how long the others may take.
+
+        They are taken to last as long as those until now, in the mean.
+        """
         seconds, self._started_s = time.monotonic() - self._started_s, time.monotonic()
         if self._is_first:
             self._is_first = False
             return f"{seconds:.1f} s with compilation"
-        return f"{seconds:.1f} s, at most {tqdm.format_interval(seconds * (self._epochs - epoch))} left"
+        self._timed, self._timed_s = self._timed + 1, self._timed_s + seconds
+        left_s = self._timed_s / self._timed * (self._epochs - epoch)
+        return f"{seconds:.1f} s, at most {tqdm.format_interval(left_s)} left"
 
 
 def _validated(row: dict[str, Any]) -> list[tuple[str, str]]:
