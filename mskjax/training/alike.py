@@ -5,8 +5,11 @@ raise the same sentence, before anything is written.
 """
 
 import json
+import secrets
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +17,12 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from mskjax.files import remove
 from mskjax.training.state import TrainState
 from mskjax.training.team import ALONE, Team
 
 SHARED = "give all the same --workdir on a shared file system"
+SEEN_WITHIN_S = 60.0
 
 
 class Other(NamedTuple):
@@ -51,6 +56,21 @@ def check_command(team: Team, config: Mapping[str, Any], workdir: Path, done: bo
         raise ValueError(f"process {finds} finds {workdir} finished, and process {not_so} does not; {SHARED}")
 
 
+def check_workdir(team: Team, workdir: Path) -> None:
+    """Raises `ValueError` unless the folder `workdir` is the same one for all, and leaves it as it was.
+
+    The first shows a file there under a name that it draws, and all look for it; other machines may see it late.
+    """
+    if team.count == 1:
+        return
+    drawn = np.uint32(secrets.randbits(32))
+    shown = workdir / f".together.{np.asarray(multihost_utils.broadcast_one_to_all(drawn))}"
+    with _shown(shown) if team.index == 0 else nullcontext():
+        found = other(team, _appears(shown))
+    if found:
+        raise ValueError(f"process {found.process} does not find what the first has written to {workdir}; {SHARED}")
+
+
 def check_dataset(team: Team, path: str, sha256: Mapping[str, str]) -> None:
     """Raises `ValueError` unless the dataset has the same digests for all."""
     if found := other(team, zlib.crc32(json.dumps(sha256, sort_keys=True).encode())):
@@ -72,6 +92,30 @@ def check_start(team: Team, workdir: Path, state: TrainState) -> None:
             f"process {found.process} would begin {workdir} with other weights than the first, both at step "
             f"{int(state.step)}; let all read the same files, on machines of one kind"
         )
+
+
+@contextmanager
+def _shown(path: Path) -> Iterator[None]:
+    """Has a file lie at `path` while its block runs, in a folder that is made for that long if it is not there."""
+    is_new = not path.parent.is_dir()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    try:
+        yield
+    finally:
+        remove(path)
+        if is_new:
+            path.parent.rmdir()
+
+
+def _appears(path: Path) -> bool:
+    """Whether a file is seen at `path` before long."""
+    until_s, seen = time.monotonic() + SEEN_WITHIN_S, False
+    while not seen and time.monotonic() < until_s:
+        # Listed, as a network's file system may remember for a while that it has been asked for a name in vain.
+        seen = path.parent.is_dir() and path in path.parent.iterdir()
+        time.sleep(0 if seen else 0.1)
+    return seen
 
 
 def _digest(state: TrainState) -> int:

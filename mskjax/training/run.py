@@ -15,7 +15,6 @@ from mskjax.data.dataset import read_dataset
 from mskjax.data.manifest import read_manifest
 from mskjax.files import read_json, require_folder
 from mskjax.training import ahead, alike, optim, provenance, sharding, signals, supply
-from mskjax.training.curves import plot_curves
 from mskjax.training.examples import Examples
 from mskjax.training.folder import RunFolder, is_done
 from mskjax.training.loop import fit
@@ -49,6 +48,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     mesh = sharding.make_mesh(config["devices"], config["batch_size"], together=True)
     own = supply.of_run(config, mesh)
     alike.check_dataset(team, config["dataset"], own.manifest["sha256"])
+    alike.check_workdir(team, workdir)
     train_run(workdir, config, own.splits(), own, mesh)
 
 
@@ -99,6 +99,8 @@ class _Run(RunFolder):
 
     def leave(self, state: TrainState) -> None:
         super().leave(state)
+        from mskjax.training.curves import plot_curves  # not before: matplotlib would delay the first step
+
         plot_curves(read_rows(self.workdir / METRICS), self.workdir / "loss_curves.png")
         steps, best, loss = self.outcome(state).values()
         logging.info(
