@@ -16,6 +16,8 @@ from typing import Any
 COMPILING = "compiling"  # how the names of threads begin that do
 METADATA_TIMEOUT_S = 2.0
 HEARTBEAT_S = 60
+PATIENCE_S, TOLD_AFTER_S = 300, 5.0  # for the others to come; after which it is told who waits
+LAST_PORT = 65535
 # The chips of a host in a TPU slice start only with those of all other hosts, unless it is told to be a slice alone.
 ALONE = {
     "TPU_PROCESS_BOUNDS": "1,1,1",
@@ -42,6 +44,8 @@ class Start:
     coordinator: str | None = None
 
     def __post_init__(self):
+        if self.count < 1:
+            raise ValueError(f"there are no {self.count} processes; give --processes=N, 1 or more")
         if not 0 <= self.index < self.count:
             raise ValueError(f"process {self.index} of {self.count} is none; the first is 0, the last {self.count - 1}")
 
@@ -59,8 +63,14 @@ def find(
     told = _slurm(environment) or _open_mpi(environment) or _cloud_tpu(environment)
     if coordinator is None and index is None and count is None:
         return told
-    if coordinator is None or not re.fullmatch(r".+:\d+", coordinator):
-        raise ValueError(f"the coordinator is {coordinator}; give --coordinator=HOST:PORT of process 0 with the others")
+    if coordinator is None:
+        raise ValueError("nothing tells where process 0 is; give --coordinator=HOST:PORT of it with the other flags")
+    _, _, port = coordinator.rpartition(":")
+    if not re.fullmatch(r".+:\d+", coordinator) or not 0 < int(port) <= LAST_PORT:
+        raise ValueError(
+            f"--coordinator={coordinator} is not HOST:PORT; name the host of process 0 and a free port of it, from 1 "
+            f"to {LAST_PORT}, as in {coordinator.split(':')[0] or 'localhost'}:12345"
+        )
     if index is None and count is None and told is not None:
         return Start("flags", told.index, told.count, told.local_index, told.alike, coordinator)
     if index is None or count is None:
@@ -78,6 +88,10 @@ def connect(start: Start) -> None:
 
     # The loop asks all processes for signals itself, and Python's own handlers hear them.
     jax.config.update("jax_enable_preemption_service", False)
+    where = f" at {start.coordinator}" if start.coordinator else ""
+    waits = f"process {start.index} waits for all {start.count} to come together{where}, for {PATIENCE_S // 60} minutes"
+    told = threading.Timer(TOLD_AFTER_S, lambda: print(waits, file=sys.stderr, flush=True))
+    told.start()
     try:
         jax.distributed.initialize(
             start.coordinator,
@@ -85,14 +99,16 @@ def connect(start: Start) -> None:
             None if start.by == "tpu" else start.index,
             local_device_ids=own_devices(start),
             cluster_detection_method={"flags": "deactivate", "tpu": None}.get(start.by, start.by),
+            initialization_timeout=PATIENCE_S,
             heartbeat_timeout_seconds=HEARTBEAT_S,
         )
     except (RuntimeError, ValueError) as error:
-        where = f" at {start.coordinator}" if start.coordinator else ""
         raise ValueError(
             f"process {start.index} of {start.count} cannot reach the others{where} ({error}); start all of them, give "
             "--coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off"
         ) from error
+    finally:
+        told.cancel()
     sys.excepthook = _end
 
 

@@ -99,8 +99,11 @@ def test_flags_tell_what_the_environment_does_not():
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("node0", 0, 2), "the coordinator is node0; give --coordinator=HOST:PORT"),
-        ((None, 0, 2), "the coordinator is None; give --coordinator=HOST:PORT"),
+        (("node0", 0, 2), "--coordinator=node0 is not HOST:PORT; name .*, from 1 to 65535, as in node0:12345"),
+        (("node0:99999", 0, 2), "--coordinator=node0:99999 is not HOST:PORT; .*, as in node0:12345"),
+        (("node0:0", 0, 2), "--coordinator=node0:0 is not HOST:PORT"),
+        ((None, 0, 2), "nothing tells where process 0 is; give --coordinator=HOST:PORT"),
+        (("node0:1234", 0, 0), "there are no 0 processes; give --processes=N, 1 or more"),
         (("node0:1234", None, None), "give --process=I, from 0, and --processes=N"),
         (("node0:1234", 0, None), "give --process=I, from 0, and --processes=N"),
         (("node0:1234", 2, 2), "process 2 of 2 is none; the first is 0, the last 1"),
