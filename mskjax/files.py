@@ -20,11 +20,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     moving the former one aside and the new one in leaves both in a hidden folder beside `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        written, former = Path(folder) / path.name, Path(folder) / "former"
+        written, former, usual = Path(folder) / path.name, Path(folder) / "former", Path(folder) / "usual"
         yield written
         _flush(written)
+        if written.is_file():
+            usual.touch()
+            written.chmod(usual.stat().st_mode)  # safetensors lets nobody but the user read its files
         if path.is_dir() and written.is_dir():
             path.rename(former)
         try:
@@ -43,6 +46,14 @@ def require_folder(path: str | Path) -> None:
         raise NotADirectoryError(f"{nearest} is a file, and {path} is to be a folder; name another folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise PermissionError(f"{nearest} cannot be written to; name another folder, or change its permissions")
+
+
+def _make_folder(path: Path) -> None:
+    require_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(f"the folder {path} cannot be made ({error.strerror}); name another one") from error
 
 
 def write_json(path: str | Path, value: Any) -> None:
