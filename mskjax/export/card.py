@@ -7,13 +7,20 @@ from typing import Any
 
 import jax
 
+from mskjax.data.dataset import AIR_HU
 from mskjax.export import descent, interfaces, limits
 from mskjax.export.descent import UNKNOWN
-from mskjax.export.source import Source
+from mskjax.export.source import SEGMENTATION, Source
+from mskjax.measure import bone
 from mskjax.tasks.intensity import IMAGENET_MEAN, IMAGENET_STD
 
 Lines = list[str]
 About = Mapping[str, Any]
+MASK = (
+    "the logits' sigmoid is the probability of muscle, to be resampled to the slice's own pixels; above 0.5 is muscle",
+    f"what lies above {bone.BONE_ABOVE_HU} HU, or within {bone.MARGIN_MM:g} mm of that, is cut out: in a single slice "
+    "looked for in 2-D, in a straight stack of slices in 3-D",
+)
 KINDS = {
     "safetensors": "The weights of a network, under the names of the PyTorch network that it equals",
     "stablehlo": "A whole measurement with its weights, as one StableHLO program (jax.export) for CPU, CUDA and TPU",
@@ -25,7 +32,7 @@ def text(name: str, source: Source, about: About) -> str:
     """The card of the file `name`, in Markdown."""
     sections = {
         "What it is": _what(name, source, about),
-        "Inputs and outputs": interfaces.lines(source, about),
+        "Inputs and outputs": interfaces.lines(name, source, about),
         "Preprocessing": _preprocessing(source, about),
         "Verification": [f"As it was written: {verified(about)}.", "", _sample(about)],
         "Training data": _training_data(source, about),
@@ -90,16 +97,23 @@ def _preprocessing(source: Source, about: About) -> Lines:
     if "preprocessing" in task:
         steps.append(f"resized to {task.get('resize', 224)} pixels; then the convention `{task['preprocessing']}`")
     elif not source.task.startswith(("volume", "self")):
-        steps.append(f"three copies, less {IMAGENET_MEAN}, divided by {IMAGENET_STD}")
-    within = about["format"] != "safetensors"
-    told = "All of it is inside the file." if within else "None of it is in the file, which holds the weights alone."
+        steps.append(f"three channels alike, less ImageNet's means {IMAGENET_MEAN}, over its deviations {IMAGENET_STD}")
+    if about["format"] != "safetensors":
+        told = "All of it is inside the file."
+    else:
+        told = "None of it is in the file, which holds the weights alone, nor what makes a mask of logits."
+        steps += MASK if source.task == SEGMENTATION else ()
     return [told, "", *(f"- {step}" for step in steps)]
 
 
 def _fitting(source: Source) -> str:
     if source.task.startswith(("volume", "self")):
         return "crops of whole scans on the dataset's spacing, along the axes of RAS"
-    return "slices centred in a square of square pixels whose pitch is the slice's longer side over that, bilinear"
+    side = source.config["image_size"]
+    return (
+        f"each slice is resampled bilinearly to {side}x{side} square pixels, its longer side in mm over {side} each, "
+        f"with the same centre, {AIR_HU} HU around it and HU rounded to whole numbers"
+    )
 
 
 def _edge(task: Mapping[str, Any], sign: int) -> float:
@@ -167,7 +181,10 @@ def _provenance(source: Source, about: About) -> Lines:
 
 
 def _licence(about: About) -> Lines:
-    told = "mskjax's code is under the Apache License 2.0. Whoever trained these weights says what theirs is."
+    told = (
+        "mskjax's code is under the Apache License 2.0. The licence of these weights is for who trained them to state; "
+        "the run has none."
+    )
     return [
         told,
         *(line for step in about["descent"] for line in ("", f"Begun with {step['file']}: {step['licence']}.")),

@@ -15,11 +15,11 @@ OFFICIAL = {
 }
 
 
-def lines(source: Source, about: Mapping[str, Any]) -> list[str]:
-    """The section's lines of Markdown."""
+def lines(name: str, source: Source, about: Mapping[str, Any]) -> list[str]:
+    """The lines of Markdown of the section on the file `name`."""
     if about["format"] != "safetensors":
         return _program(*about["verification"]["shape"])
-    return _smit(source) if variant_of(source.model, source.options) == SMIT else _torchvision(source)
+    return _smit(source) if variant_of(source.model, source.options) == SMIT else _torchvision(name, source)
 
 
 def _program(rows: int, columns: int) -> list[str]:
@@ -63,25 +63,27 @@ def _smit(source: Source) -> list[str]:
     ]
 
 
-def _torchvision(source: Source) -> list[str]:
+def _torchvision(name: str, source: Source) -> list[str]:
+    if _size(source.model, source.options) != _size(source.model, {}):
+        return [
+            "Its tensors have torchvision's names, but torchvision builds no network with as many blocks and channels "
+            "as this one has (above): to load it strictly takes a network of one's own with those numbers."
+        ]
     fcn, classes = source.model == "fcn_resnet101", source.options.get("num_classes")
     options = ["weights=None", f"num_classes={classes}"]
     options += ["weights_backbone=None", f"aux_loss={bool(source.options.get('aux_head'))}"] if fcn else []
     options += ["aux_logits=False", "init_weights=False"] if source.model == "inception_v3" else []
-    told = [
+    return [
         "```python",
         "from safetensors.torch import load_file",
         f"from torchvision.models{'.segmentation' if fcn else ''} import {source.model}",
         "",
         f"network = {source.model}({', '.join(options)}).eval()",
-        'network.load_state_dict(load_file("FILE"), strict=True)',
+        f'network.load_state_dict(load_file("{name}"), strict=True)',
         "```",
         "",
         "Input: (b, 3, h, w) float32, prepared as below. The sample has one, `image`, and what the network answers.",
     ]
-    if _size(source.model, source.options) != _size(source.model, {}):
-        told += ["", "This network has the names, but not the numbers of blocks or channels, that torchvision builds."]
-    return told
 
 
 def _size(model: str, options: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -53,6 +53,8 @@ def read(run: str | Path) -> Source:
     """
     run = Path(run)
     config = read_json(run / "config.json") if (run / "config.json").is_file() else {}
+    if "task" not in config and (run / "cells").is_dir():
+        raise FileNotFoundError(f"{run} is a study; name one of the runs in {run / 'cells'}")
     if "task" not in config:
         raise FileNotFoundError(
             f"{run} is no run (no config.json of one); name a run of launch.train, or a study's cell"
