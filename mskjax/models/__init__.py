@@ -22,7 +22,7 @@ from mskjax.models.densenet import DenseNet
 from mskjax.models.fcn import FCN
 from mskjax.models.inception_resnet_v2 import InceptionResNetV2
 from mskjax.models.inception_v3 import InceptionV3
-from mskjax.models.initial import drawn_on_host
+from mskjax.models.initial import drawn_on_host, is_drawn
 from mskjax.models.jigsaw import JigsawResNet
 from mskjax.models.keras_resnet import KerasResNet
 from mskjax.models.layers import BatchNorm
@@ -80,7 +80,9 @@ def init(module: nn.Module, key: Key, image: Any) -> Variables:
         to_compute = jax.eval_shape(others)
     with drawn_on_host(key):
         computed = iter(jax.jit(others)() if to_compute else ())
-    leaves = [jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else next(computed) for leaf in leaves]
+    leaves = [leaf if isinstance(leaf, np.ndarray) else next(computed) for leaf in leaves]
+    if is_drawn():  # else zeros, which would only be copied
+        leaves = list(map(jnp.asarray, leaves))
     return jax.tree.unflatten(structure, leaves)
 
 

@@ -11,13 +11,18 @@ from jax import Array
 from jaxtyping import Float
 
 
-@jax.custom_jvp
+@jax.jit  # which traces it once for all layers of a shape
 def relu(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The positive part; NaN stays. The derivative at 0 is 0, and is read off the result, so that no value is kept."""
+    return _relu(values)
+
+
+@jax.custom_jvp
+def _relu(values: Array) -> Array:
     return jnp.where(values <= 0, 0, values)
 
 
-@relu.defjvp
+@_relu.defjvp
 def _derivative(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    result = relu(*primals)
+    result = _relu(*primals)
     return result, jnp.where(result > 0, *tangents, 0)

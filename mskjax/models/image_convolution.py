@@ -48,7 +48,9 @@ def _convolve(image: Image, kernel: Kernel, window: Window) -> Convolved:
     )
 
 
+# Many layers of a network are alike, and under `jit` their forms are traced once for all of them.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+@functools.partial(jax.jit, static_argnums=2)
 def _convolve_with_many(image: Image, kernel: Kernel, window: Window) -> Convolved:
     form = functools.partial(_convolve, window=window)
     if not _is_minimal(image, kernel, window):
@@ -60,6 +62,7 @@ def _forward(image: Image, kernel: Kernel, window: Window) -> tuple[Convolved, t
     return _convolve_with_many(image, kernel, window), (image, kernel)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _backward(window: Window, saved: tuple[Image, Kernel], gradient: Convolved) -> tuple[Image, Kernel]:
     minimal = functools.partial(_gradients, form=_filter_minimally)
     forms = {"cpu": minimal if _is_minimal(*saved, window) else _gradients_by_products, "default": _gradients}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
@@ -64,10 +65,7 @@ class Conv(nn.Module):
     def _convolve(self, image: Array, kernel: Array) -> Array:
         size = kernel.shape[:-2]
         if set(size) == {1}:
-            step = slice(None, None, self.stride)
-            image = image[(slice(None), *(step for _ in size))]
-            rows = image.reshape(-1, image.shape[-1]) @ kernel.reshape(kernel.shape[-2:])
-            return rows.reshape(*image.shape[:-1], -1)
+            return _multiplied(image, kernel, self.stride)
         spans = [self.dilation * (length - 1) for length in size]
         if self.padding == "valid":
             _check_fits(image, spans)
@@ -85,6 +83,14 @@ class Conv(nn.Module):
             rhs_dilation=[self.dilation] * len(size),
             dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
         )
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _multiplied(image: Array, kernel: Array, stride: int) -> Array:
+    step = slice(None, None, stride)
+    image = image[(slice(None), *(step for _ in image.shape[1:-1]))]
+    rows = image.reshape(-1, image.shape[-1]) @ kernel.reshape(kernel.shape[-2:])
+    return rows.reshape(*image.shape[:-1], -1)
 
 
 class Linear(nn.Module):
@@ -158,13 +164,18 @@ class BatchNorm(nn.Module):
                 count = math.prod(image.shape[:-1])
                 running_mean.value = self._blend(running_mean.value, mean)
                 running_var.value = self._blend(running_var.value, var * (count / (count - 1)))
-        factor = lax.rsqrt(var + self.epsilon)
-        if scale is not None:
-            factor = scale * factor
-        return (values * factor + (bias - mean * factor)).astype(self.dtype)
+        return _normalised(values, mean, var + self.epsilon, scale, bias).astype(self.dtype)
 
     def _blend(self, running: Any, batch: Array) -> Array:
         return self.momentum * running + (1 - self.momentum) * lax.stop_gradient(batch)
+
+
+@jax.jit  # traced once for all layers of a shape, here and below, which is much of a large network's time to start
+def _normalised(values: Array, mean: Array, var: Array, scale: Array | None, bias: Array) -> Array:
+    factor = lax.rsqrt(var)
+    if scale is not None:
+        factor = scale * factor
+    return values * factor + (bias - mean * factor)
 
 
 def max_pool(image: Float[Array, "b h w c"], *, padding: Padding = "same") -> Float[Array, "b _ _ c"]:

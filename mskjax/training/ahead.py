@@ -1,4 +1,4 @@
-"""Compilation ahead of the first step, in threads beside the reading of data and weights."""
+"""Compilation ahead of the first step, in a thread beside the reading of data and weights."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,15 +65,15 @@ def arguments(
 def compiled(steps: Steps, state: TrainState, arrays: Any, batch: Any, mesh: Mesh) -> Iterator[Steps]:
     """The steps, compiled for these shapes while its block runs; their first calls wait until they are.
 
-    The step comes first, as the evaluation is not needed before the end of an epoch. An error in the block does not
-    wait for them.
+    The step comes first, as the evaluation is not needed before the end of an epoch. It is traced before the block
+    begins, as what Python does in two threads takes longer than in turn. An error in the block waits for none of them.
     """
     training, evaluation = arguments(steps, state, arrays, batch, mesh)
     to_train: Any = steps.train
     to_evaluate: Any = steps.evaluate
     pool = ThreadPoolExecutor(1, thread_name_prefix=COMPILING)
     try:
-        train = pool.submit(lambda: to_train.lower(*training).compile())
+        train = pool.submit(to_train.lower(*training).compile)
         evaluate = pool.submit(lambda: to_evaluate.lower(*evaluation).compile())
         yield replace(
             steps, train=_after(train, steps.train, "the first step begins"), evaluate=_after(evaluate, steps.evaluate)
