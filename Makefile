@@ -38,7 +38,7 @@ types: $(VENV)/installed
 	$(BIN)/pyright
 
 unit: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Runs the programs of benchmarks/ that need neither private data nor long, some half an hour on two cores, and writes
 # their figures into benchmarks/RESULTS.md. What they are compared with is installed into an environment of its own,

@@ -2,11 +2,10 @@
 
 import gc
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Most of XLA's optimisations take longer than what they would speed up here. Workers, and launchers that tests start,
@@ -14,12 +13,6 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    # The newer of its two generators of code takes three times as long. XLA ends who gives it a flag it has dropped.
-    quick = {"XLA_FLAGS": f"{flags} --xla_cpu_use_fusion_emitters=false"}
-    starts = [sys.executable, "-c", "import jax; jax.devices()"]
-    knows = subprocess.run(starts, env=os.environ | quick, capture_output=True, check=False).returncode == 0
-    os.environ |= quick if knows else {"XLA_FLAGS": flags}
     CACHE = tempfile.TemporaryDirectory(prefix="mskjax-tests-")  # removed as the tests end
     os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
 
@@ -31,6 +24,11 @@ import pytest
 from absl import logging
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest, the tests that train, comes first, so that no worker has them left when others are done."""
+    items.sort(key=lambda item: item.path.parent.name not in ("training", "study"))
 
 
 @pytest.fixture(scope="session")

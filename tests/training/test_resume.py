@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def launch(squares):
     """Starts launch.train on a small run and one device."""
-    environment = {**os.environ, "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"}
+    environment = {**os.environ, "XLA_FLAGS": ""}
 
     def start(workdir, *overrides):
         flags = ["--config=configs/segmentation.py:smoke", f"--config.dataset={squares}", f"--workdir={workdir}"]
