@@ -22,12 +22,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     _make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        written, former, usual = Path(folder) / path.name, Path(folder) / "former", Path(folder) / "usual"
+        written, former = Path(folder) / path.name, Path(folder) / "former"
         yield written
         _flush(written)
-        if written.is_file():
-            usual.touch()
-            written.chmod(usual.stat().st_mode)  # safetensors lets nobody but the user read its files
         if path.is_dir() and written.is_dir():
             path.rename(former)
         try:

@@ -95,14 +95,6 @@ def test_files_and_locked_folders_are_refused_as_folders(tmp_path, monkeypatch):
         require_folder(tmp_path / "folder")
 
 
-def test_a_file_is_as_readable_as_any_other_of_the_user(tmp_path):
-    """Although its writer has it for the user alone, as safetensors does."""
-    with atomic_path(tmp_path / "weights") as written:
-        written.touch(mode=0o600)
-    (tmp_path / "other").touch()
-    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
 def test_a_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match=r"file is a file, and .* is to be a folder; name another"):

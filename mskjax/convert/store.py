@@ -21,7 +21,15 @@ def save_variables(path: str | Path, variables: Variables, metadata: Mapping[str
     # safetensors writes the bytes as they lie in memory, so that an array must lie there in order.
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}
     with atomic_path(path) as written:
-        save_file(arrays, written, dict(metadata or {}))
+        save_tensors(written, arrays, dict(metadata or {}))
+
+
+def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Writes tensors and text to a new file, which may be read by whom the user's other new files may be read by."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path, dict(metadata))
+    path.chmod(mode)  # safetensors has its files be the user's alone
 
 
 def load_variables(path: str | Path) -> tuple[Variables, dict[str, str]]:

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax.traverse_util import flatten_dict
-from safetensors.numpy import save_file
 
 from mskjax import __version__, convert, models, tasks
 from mskjax.convert.families import torch_tensors
 from mskjax.convert.graft import COLLECTIONS
+from mskjax.convert.store import save_tensors
 from mskjax.data import phantom
 from mskjax.data.ras import axial_to_ras
 from mskjax.export.sample import PHANTOM, SEED
@@ -36,7 +36,7 @@ def write(path: Path, source: Source) -> tuple[dict[str, np.ndarray], dict[str, 
     network = {name: source.variables[name] for name in COLLECTIONS if name in source.variables}
     tensors = torch_tensors(network, source.model, source.options)
     about = {"model": source.model, "options": source.options, "weights_sha256": source.weights_sha256}
-    save_file(tensors, path, {"format": "pt", "mskjax": json.dumps({"version": __version__, **about})})
+    save_tensors(path, tensors, {"format": "pt", "mskjax": json.dumps({"version": __version__, **about})})
     _check_equal(network, _read_back(path, source))
     image = _input(source)
     answers = _answers(source, network, image)

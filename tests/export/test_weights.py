@@ -1,6 +1,8 @@
 """Weights under the names that PyTorch loads strictly."""
 
 import json
+import stat
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file, safe_open
 
 from mskjax import convert, tasks
+from mskjax.export import interfaces
 from mskjax.export.descent import descent
 from mskjax.export.exporting import export
 from mskjax.export.source import read
@@ -49,10 +52,35 @@ def test_the_sample_is_what_torch_sees_and_what_the_network_answers(file, run):
         assert sample["image"].std() > 0.1
 
 
-def test_the_card_has_the_program_that_loads_it(file):
+def test_the_card_of_a_small_network_promises_no_network_of_torchvision(file):
     card = Path(f"{file}.md").read_text()
-    assert "fcn_resnet101(weights=None, num_classes=1, weights_backbone=None, aux_loss=False).eval()" in card
-    assert "not the numbers of blocks or channels, that torchvision builds" in card
+    assert "torchvision builds no network with as many blocks and channels" in card
+    assert "load_state_dict" not in card
+
+
+def test_the_card_has_the_program_that_loads_a_full_size_network(tmp_path):
+    """Of torchvision's own numbers of blocks and channels; the run's weights are not looked at for the card."""
+    source = read(write_run(tmp_path / "run"))
+    model = {"name": "fcn_resnet101", "num_classes": 1, "aux_head": True}
+    full = replace(source, config={**source.config, "task": {**source.config["task"], "model": model}})
+    told = "\n".join(interfaces.lines("muscle.safetensors", full, {"format": "safetensors"}))
+    assert "network = fcn_resnet101(weights=None, num_classes=1, weights_backbone=None, aux_loss=True).eval()" in told
+    assert 'network.load_state_dict(load_file("muscle.safetensors"), strict=True)' in told
+
+
+def test_the_card_tells_how_a_mask_is_made_of_logits(file):
+    card = Path(f"{file}.md").read_text()
+    for told in (
+        "sigmoid",
+        "above 0.5 is muscle",
+        "above 175 HU, or within 2 mm of that, is cut out",
+        "-1024 HU around",
+    ):
+        assert told in card
+
+
+def test_the_file_is_as_readable_as_others(file):
+    assert stat.S_IMODE(Path(file).stat().st_mode) == stat.S_IMODE(Path(f"{file}.md").stat().st_mode)
 
 
 def test_networks_without_such_names_are_refused(tmp_path):
