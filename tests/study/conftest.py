@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_study
-from compilations import compilations
+from made_once import made_once
 from scans import SHAPE, SPACING, muscle, scan_hu, write_nifti
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
@@ -35,29 +35,20 @@ def series(tmp_path):
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory):
     """The dataset folder of `small_study`, with readers.csv beside it."""
-    return small_study.write_dataset(tmp_path_factory.mktemp("squares"))
+    return made_once(tmp_path_factory, "squares", small_study.write_dataset)
 
 
 @pytest.fixture(scope="session")
 def pretrained(squares, tmp_path_factory):
     """A study folder with nothing but its pretexts."""
-    return small_study.train_pretexts(small_study.config(squares), tmp_path_factory.mktemp("pretrained"))
+    study = small_study.config(squares)
+    return made_once(tmp_path_factory, "pretrained", lambda folder: small_study.train_pretexts(study, folder))
 
 
 @pytest.fixture(scope="session")
-def trained(squares, pretrained, tmp_path_factory):
-    """The folder of a study that was trained straight through on 8 lanes, and what was compiled for its cells."""
-    from mskjax.study.sweep import sweep
-
-    workdir = small_study.begin(pretrained, tmp_path_factory.mktemp("trained") / "study")
-    with compilations() as count:
-        assert sweep(small_study.config(squares), workdir) == {}
-    return workdir, count
-
-
-@pytest.fixture(scope="session")
-def study(trained):
-    return trained[0]
+def study(squares, pretrained, tmp_path_factory):
+    """The folder of a study that was trained straight through on 8 lanes; compilations.json beside it counts its."""
+    return made_once(tmp_path_factory, "study", lambda folder: small_study.train(squares, pretrained, folder))
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """A study that trains in seconds: small squares of muscle, a network of 70,000 weights, and readers who are known."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from compilations import compilations
 
 from configs.data_efficiency import get_config
 from mskjax.data import prepare
@@ -17,6 +19,7 @@ from mskjax.training.signals import Caught
 # Rows and columns, and their spacing in mm: odd, and no two neighbours alike.
 GRIDS = (((33, 41), (2.0, 1.5)), ((47, 35), (1.0, 2.5)), ((29, 29), (2.0, 2.0)))
 COHORT, TEST = 8, 5
+PROGRAMS = ("train_step", "evaluate_step", "end_epoch", "predict")
 READERS = {"Ann": 1, "Bob": 2}  # by how many columns their masks lie beside the expert's
 
 
@@ -57,6 +60,15 @@ def train_pretexts(study, workdir: Path) -> Path:
     plain, dataset, _ = sweep.prepare(study, workdir)
     for name in pretexts(plain):
         sweep.train_pretext(sweep.Work(plain, dataset, workdir, Caught()), name)
+    return workdir
+
+
+def train(squares: Path, pretrained: Path, folder: Path) -> Path:
+    """Trains the study, and writes how often each program was compiled for it to compilations.json beside it."""
+    workdir = begin(pretrained, folder / "study")
+    with compilations() as count:
+        assert sweep.sweep(config(squares), workdir) == {}
+    (folder / "compilations.json").write_text(json.dumps({name: count(name) for name in PROGRAMS}))
     return workdir
 
 
