@@ -12,22 +12,25 @@ import numpy as np
 from jaxtyping import Float, Float32, Integer
 
 from mskjax.export import seal
-from mskjax.files import sha256
 
 FINEST_MM = 0.25  # the spacing down to which exported programs look for bone
 ONNX, WEIGHTS = ".onnx", ".safetensors"
 BROKEN = "is of a release that this one does not read, or of another format than its name says"
-MISSING = "onnxruntime is not installed here; install it (pip install onnxruntime), or export as stablehlo"
 Outputs = Mapping[str, np.ndarray]
+Run = Callable[..., Outputs]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An exported program for slices of one height and width."""
+    """An exported program for slices of one height and width.
+
+    `about` is its file name and digest, and what it says of the run that it is of.
+    """
 
     path: Path
+    about: Mapping[str, Any]
     shape: tuple[int, int]
-    run: Callable[[np.ndarray, np.ndarray], Outputs]
+    run: Run
 
     def __call__(
         self, image_hu: Integer[np.ndarray, "n h w"], spacing_mm: Float[np.ndarray, "2"]
@@ -69,14 +72,17 @@ def load(path: str | Path) -> Artifact:
         raise FileNotFoundError(f"there is no exported program {path}; make one with launch.export")
     if path.suffix == WEIGHTS:
         raise ValueError(f"{path} holds weights alone; export the run with --format=stablehlo to measure with it")
-    load_it = _load_onnx if path.suffix == ONNX else _load_stablehlo
-    return load_it(path)
-
-
-def describe(path: str | Path) -> dict[str, Any]:
-    """A program's file name and digest, and what it says of the run that it is of; raises `ValueError` as `load`."""
-    _, about = seal.read(Path(path))
-    return {**about, "file": Path(path).name, "sha256": sha256(path)}
+    run_it = _onnx if path.suffix == ONNX else _stablehlo
+    sealed = seal.read(path)
+    try:
+        shape, run = run_it(sealed.content)
+    except ModuleNotFoundError as error:
+        missing = f"{error.name} is not installed here; install it (pip install {error.name})"
+        raise ValueError(f"{path} cannot be run, as {missing}, or export as stablehlo") from error
+    except Exception as error:  # flatbuffers, MLIR and onnxruntime raise errors of many kinds
+        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} {BROKEN} ({told}); export it again") from error
+    return Artifact(path, {**sealed.about, "file": path.name, "sha256": sealed.sha256}, shape, run)
 
 
 def sample_path(path: str | Path) -> Path:
@@ -84,41 +90,29 @@ def sample_path(path: str | Path) -> Path:
     return Path(path).with_name(f"{Path(path).name}.sample.npz")
 
 
-def _load_stablehlo(path: Path) -> Artifact:
+def _stablehlo(content: bytes) -> tuple[tuple[int, int], Run]:
     import jax
     from jax import export
 
-    program, _ = seal.read(path)
-    try:
-        exported = export.deserialize(bytearray(program))
-        shape = _shape([aval.shape for aval in exported.in_avals])
-    except Exception as error:  # flatbuffers and MLIR raise errors of many kinds
-        raise ValueError(f"{path} {BROKEN} ({_first_line(error)}); export it again") from error
+    exported = export.deserialize(bytearray(content))
     call = jax.jit(exported.call)
-    return Artifact(path, shape, lambda *inputs: {name: np.asarray(array) for name, array in call(*inputs).items()})
+
+    def run(*given: np.ndarray) -> Outputs:
+        return {name: np.asarray(array) for name, array in call(*given).items()}
+
+    return _shape([aval.shape for aval in exported.in_avals]), run
 
 
-def _load_onnx(path: Path) -> Artifact:
-    try:
-        import onnxruntime  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ValueError(f"{path} cannot be run, as {MISSING}") from error
-    seal.read(path)
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        shape = _shape([node.shape for node in session.get_inputs()])
-    except Exception as error:
-        raise ValueError(f"{path} {BROKEN} ({_first_line(error)}); export it again") from error
+def _onnx(content: bytes) -> tuple[tuple[int, int], Run]:
+    import onnxruntime  # pyright: ignore[reportMissingImports]
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names, inputs = ([node.name for node in nodes] for nodes in (session.get_outputs(), session.get_inputs()))
 
     def run(*given: np.ndarray) -> Outputs:
         return dict(zip(names, session.run(names, dict(zip(inputs, given, strict=True))), strict=True))
 
-    return Artifact(path, shape, run)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return _shape([node.shape for node in session.get_inputs()]), run
 
 
 def _shape(shapes: Sequence[Sequence[Any]]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ OFFICIAL = {
     "smit_segmenter": "the segmenter `Trans_Unetr`",
     "smit_pretrainer": "the pretraining student, `Trans_SMIT_pre_train_Student_No_Share` or with a shared head",
 }
+TAKES = "Input: (b, 3, h, w) float32, prepared as below. The sample has one, `image`, and what the network answers."
 
 
 def lines(name: str, source: Source, about: Mapping[str, Any]) -> list[str]:
@@ -67,7 +68,9 @@ def _torchvision(name: str, source: Source) -> list[str]:
     if _size(source.model, source.options) != _size(source.model, {}):
         return [
             "Its tensors have torchvision's names, but torchvision builds no network with as many blocks and channels "
-            "as this one has (above): to load it strictly takes a network of one's own with those numbers."
+            "as this one has (above): to load it strictly takes a network of one's own with those numbers.",
+            "",
+            TAKES,
         ]
     fcn, classes = source.model == "fcn_resnet101", source.options.get("num_classes")
     options = ["weights=None", f"num_classes={classes}"]
@@ -82,7 +85,7 @@ def _torchvision(name: str, source: Source) -> list[str]:
         f'network.load_state_dict(load_file("{name}"), strict=True)',
         "```",
         "",
-        "Input: (b, 3, h, w) float32, prepared as below. The sample has one, `image`, and what the network answers.",
+        TAKES,
     ]
 
 

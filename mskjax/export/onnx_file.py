@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import mskjax
+from mskjax.export import seal
 from mskjax.export.sample import Sample
 from mskjax.files import write_json
 
@@ -35,12 +36,13 @@ def write(
     """
     with tempfile.TemporaryDirectory(prefix="mskjax-onnx-") as name:
         folder = Path(name)
-        request = {"config": dict(config), "weights": str(weights.resolve()), "shape": sample.image_hu.shape[1:]}
-        request["about"] = dict(about)
+        network = {"config": dict(config), "weights": str(weights.resolve())}
+        request = {**network, "shape": sample.image_hu.shape[1:], "about": dict(about)}
         write_json(folder / "request.json", request)
         np.savez(folder / "sample.npz", image_hu=sample.image_hu, spacing_mm=sample.spacing_mm)
         _convert(folder, python or sys.executable)
         path.write_bytes((folder / "model.onnx").read_bytes())
+        seal.read(path)
         with np.load(folder / "outputs.npz") as outputs:
             return dict(outputs)
 

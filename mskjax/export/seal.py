@@ -1,4 +1,4 @@
-"""What an exported program carries at its end: a digest of all before it, and what is known of the run that it is of.
+"""What an exported program carries at its end: what is known of the run that it is of, and a digest of the whole file.
 
 Other programs do not mind it: JAX reads a StableHLO file from its beginning and stops before, and to readers of ONNX it
 is an entry of the model's metadata, whose fields may come in any order.
@@ -8,38 +8,51 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 KEY = b"mskjax"
 HEAD = b'{"mskjax_export":'
 METADATA, NAME, VALUE = b"\x72", b"\x0a", b"\x12"  # fields of ONNX's ModelProto and of an entry, as protobuf tags them
-LONGEST = 32  # bytes of what an entry of metadata begins with
+BLANK, END = b"0" * 64, b'"}}'  # what stands for the digest in that of which it is one; what follows it
+
+
+class Sealed(NamedTuple):
+    """A file's content before its seal, what is told `about` its run, and the SHA-256 of the file."""
+
+    content: bytes
+    about: dict[str, Any]
+    sha256: str
 
 
 def put(path: Path, about: Mapping[str, Any], as_metadata: bool = False) -> None:
     """Appends a seal to a file that has none; `as_metadata` makes it an entry of an ONNX model's metadata."""
     content = path.read_bytes()
-    sealed = {"about": dict(about), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    text = HEAD + json.dumps(sealed).encode() + b"}"
+    told = {"about": dict(about), "bytes": len(content), "sha256": BLANK.decode()}
+    text = HEAD + json.dumps(told, separators=(",", ":")).encode() + b"}"
     if as_metadata:
         entry = NAME + _sized(KEY) + VALUE + _sized(text)
         text = METADATA + _sized(entry)
+    digest = hashlib.sha256(content + text).hexdigest()
     with path.open("ab") as file:
-        file.write(text)
+        file.write(text[: -len(BLANK + END)] + digest.encode() + END)
 
 
-def read(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """What was sealed, and what is told of it; raises `ValueError` where there is no seal or the bytes are others."""
-    content = path.read_bytes()
-    content, text = content[: (start := content.rfind(HEAD))], content[start:]
+def read(path: Path) -> Sealed:
+    """A sealed file; raises `ValueError` where it has no seal, or one of its bytes is another than when it was put."""
+    whole = path.read_bytes()
     try:
-        sealed = json.loads(text)["mskjax_export"]
-        about, size, digest = sealed["about"], int(sealed["bytes"]), sealed["sha256"]
+        told = json.loads(whole[whole.rfind(HEAD) :])["mskjax_export"]
+        about, size = dict(told["about"]), int(told["bytes"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no program of launch.export, or is cut short; export it again") from error
-    if not 0 <= start - size <= LONGEST or hashlib.sha256(content[:size]).hexdigest() != digest:
+        raise ValueError(f"{path} is no program of launch.export, or its end is cut off; export it again") from error
+    last = len(BLANK + END)
+    digest = hashlib.sha256(memoryview(whole)[:-last])
+    of_all = digest.copy()
+    digest.update(BLANK + END)
+    of_all.update(whole[-last:])
+    if whole[-last:] != digest.hexdigest().encode() + END:
         raise ValueError(f"{path} is damaged: its bytes are not those that were verified; export it again")
-    return content[:size], about
+    return Sealed(whole[:size], about, of_all.hexdigest())
 
 
 def _sized(content: bytes) -> bytes:

@@ -13,7 +13,7 @@ from mskjax.data import read_image, read_mask
 from mskjax.data.dicom import read_series
 from mskjax.data.orientation import require_untilted, tilt_degrees, to_axial
 from mskjax.data.volumes import is_volume
-from mskjax.export import artifact as exported
+from mskjax.export.artifact import Artifact, load
 from mskjax.study import scan_folder
 from mskjax.study.measurement import Measurement, Options, measure_slices
 from mskjax.study.prediction import Predictor, VolumePredictor, load_predictor, predict_mask, progress, thresholded
@@ -66,12 +66,12 @@ def measure_scan(
     image_hu, spacing_mm = to_axial(scan)
     chosen = parse_slices(slices, len(image_hu))
     level = options.level_in(chosen)
+    program = None if artifact is None else load(artifact)
     if mask is not None:
         muscle = to_axial(read_mask(mask, scan, label))[0] > 0
     else:
-        if predictor is None:
-            predictor = exported.load(artifact) if artifact else load_predictor(str(run), shows_windows=True)
-        _warn_of_phantoms(run, artifact)
+        predictor = predictor or program or load_predictor(str(run), shows_windows=True)
+        _warn_of_phantoms(run, program)
         if isinstance(predictor, VolumePredictor):
             require_untilted(scan, "a run that has learned volumes")
         muscle = _predict(predictor, image_hu, spacing_mm, chosen, level)
@@ -79,7 +79,7 @@ def measure_scan(
     by_volumes = mask is None and isinstance(predictor, VolumePredictor)
     measurement = measure_slices(image_hu, muscle, spacing_mm, chosen, options, volumetric, by_volumes)
     sources = [] if is_volume(Path(image)) else read_series(image, series)
-    scan_folder.write(Path(output), scan, measurement, sources, run, artifact)
+    scan_folder.write(Path(output), scan, measurement, sources, run, program and program.about)
     return measurement
 
 
@@ -118,12 +118,11 @@ def parse_window(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _warn_of_phantoms(run: str | Path | None, artifact: str | Path | None) -> None:
-    about = {} if artifact is None else exported.describe(artifact)
-    if about.get("learned_from_phantoms_only") if artifact else origin.learned_from_phantoms(str(run)):
-        logging.warning(
-            "%s has learned from phantoms only; its figures for a patient's scan mean nothing", artifact or run
-        )
+def _warn_of_phantoms(run: str | Path | None, program: Artifact | None) -> None:
+    learned = program.about.get("learned_from_phantoms_only") if program else origin.learned_from_phantoms(str(run))
+    if learned:
+        told = "%s has learned from phantoms only; its figures for a patient's scan mean nothing"
+        logging.warning(told, program.path if program else run)
 
 
 def _predict(

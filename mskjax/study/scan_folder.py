@@ -14,7 +14,7 @@ header but its geometry goes into these files, except into mask.dcm, which belon
 import csv
 import math
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from pydicom import Dataset
 import mskjax
 from mskjax.data.orientation import from_axial, source_index, tilt_degrees, to_axial
 from mskjax.data.writing import write_mask, write_seg
-from mskjax.export import artifact as exported
 from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
 from mskjax.measure import bone
 from mskjax.study import decisions
@@ -66,12 +65,12 @@ def write(
     measurement: Measurement,
     sources: list[Dataset],
     run: str | Path | None,
-    artifact: str | Path | None = None,
+    artifact: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the folder, replacing what an earlier measurement left in it and nothing else; on an error, nothing.
 
-    `sources` are the headers of the scan's slices where it is DICOM; `run`, or the exported `artifact`, is what
-    predicted the mask, if one did.
+    `sources` are the headers of the scan's slices where it is DICOM; `run` is what predicted the mask, or an exported
+    program of which `artifact` tells, if one did.
     """
     new = not output.exists()
     output.mkdir(parents=True, exist_ok=True)
@@ -103,7 +102,7 @@ def _make(
     measurement: Measurement,
     sources: list[Dataset],
     run: str | Path | None,
-    artifact: str | Path | None,
+    artifact: Mapping[str, Any] | None,
 ) -> None:
     mask = from_axial(measurement.mask, scan)
     if sources:
@@ -169,14 +168,14 @@ def table(measurement: Measurement) -> str:
 
 
 def _description(
-    scan: sitk.Image, measurement: Measurement, run: str | Path | None, artifact: str | Path | None, output: Path
+    scan: sitk.Image, measurement: Measurement, run: str | Path | None, artifact: Mapping[str, Any] | None, output: Path
 ) -> dict[str, Any]:
     options, (depth_mm, row_mm, column_mm) = measurement.options, to_axial(scan)[1].tolist()
     return {
         "mskjax": mskjax.__version__,
         "mask": "given" if run is None and artifact is None else "predicted",
         "run": None if run is None else origin.describe(run),
-        "artifact": None if artifact is None else exported.describe(artifact),
+        "artifact": artifact,
         "asked": {"label": options.label, "slices": options.slices},
         "bone": {
             "cut_out": options.remove_bone,

@@ -43,6 +43,14 @@ def test_a_program_comes_with_its_sample_and_card(program):
     assert "on 4 slices of 40x48 pixels the logits are within" in said
 
 
+def test_a_program_tells_of_its_run_itself(program, run):
+    file, _ = program
+    about = artifact.load(file).about
+    assert (about["folder"], about["weights_sha256"]) == ("run", sha256(run / BEST))
+    assert (about["learned_from_phantoms_only"], about["descent"]) == (False, [])
+    assert (about["file"], about["sha256"]) == ("muscle.stablehlo", sha256(file))
+
+
 def test_a_program_is_of_any_number_of_slices_and_three_platforms(program):
     from jax import export as jax_export
 
@@ -177,6 +185,8 @@ def test_files_of_others_are_not_replaced(run, tmp_path):
     assert weights.read_bytes() == before
     with pytest.raises(ValueError, match="is a folder"):
         export(run, tmp_path, "safetensors")
+    with pytest.raises(OSError, match=r"dataset\.json"):
+        export(run, run.parent / "dataset" / "dataset.json" / "muscle.safetensors", "safetensors")
 
 
 def test_runs_that_measure_no_slices_are_refused_as_programs(tmp_path):
@@ -193,6 +203,9 @@ def test_runs_that_measure_no_slices_are_refused_as_programs(tmp_path):
 
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is no run"):
+        export(tmp_path, tmp_path / "muscle.stablehlo", "stablehlo")
+    (tmp_path / "cells").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"is a study; name one of the runs in .*cells"):
         export(tmp_path, tmp_path / "muscle.stablehlo", "stablehlo")
 
 

@@ -1,6 +1,7 @@
 """The hand-over to the environment that converts to ONNX, which benchmarks.export_parity tries itself."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -8,19 +9,22 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mskjax.export import onnx_file
+from mskjax.export import onnx_file, seal
 from mskjax.export.onnx_graph import default_platform, put_images_first
 from mskjax.export.sample import Sample
 
 SAMPLE = Sample(np.zeros((1, 4, 5), np.int16), np.ones((1, 2), np.float32), ("a",), (True,))
+ASKED = ({"image_size": 8}, Path("weights"), SAMPLE, {"folder": "run 7"})
 CONVERTS = """
-import json, sys, numpy as np
+import json, pathlib, sys, numpy as np
+from mskjax.export import seal
 folder = sys.argv[-1]
 request = json.load(open(folder + "/request.json"))
 assert request["shape"] == [4, 5] and request["weights"].endswith("/weights") and request["config"] == {"image_size": 8}
 assert request["about"] == {"folder": "run 7"}
 assert np.load(folder + "/sample.npz")["image_hu"].shape == (1, 4, 5)
 open(folder + "/model.onnx", "wb").write(b"a model")
+seal.put(pathlib.Path(folder, "model.onnx"), request["about"], as_metadata=True)
 np.savez(folder + "/outputs.npz", area_cm2=np.ones(1))
 """
 FAILS = """
@@ -43,12 +47,17 @@ def python(folder, program):
 
 
 def test_what_the_other_environment_makes_is_taken(tmp_path):
-    made = python(tmp_path, CONVERTS)
-    outputs = onnx_file.write(
-        tmp_path / "a.onnx", {"image_size": 8}, tmp_path / "weights", SAMPLE, {"folder": "run 7"}, made
-    )
-    assert (tmp_path / "a.onnx").read_bytes() == b"a model"
+    outputs = onnx_file.write(tmp_path / "a.onnx", *ASKED, python(tmp_path, CONVERTS))
+    assert (tmp_path / "a.onnx").read_bytes().startswith(b"a model")
+    assert seal.read(tmp_path / "a.onnx").about == {"folder": "run 7"}
     assert outputs["area_cm2"].tolist() == [1]
+
+
+def test_a_program_that_was_not_sealed_is_refused(tmp_path):
+    lines = (line for line in CONVERTS.splitlines() if not line.startswith("seal.put"))
+    unsealed = python(tmp_path, "\n".join(lines))
+    with pytest.raises(ValueError, match=r"a\.onnx is no program of launch\.export"):
+        onnx_file.write(tmp_path / "a.onnx", *ASKED, unsealed)
 
 
 def test_why_it_fails_is_told_with_the_remedy(tmp_path):

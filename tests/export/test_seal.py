@@ -1,5 +1,7 @@
 """What exported programs carry at their end."""
 
+import hashlib
+
 import pytest
 
 from mskjax.export import seal
@@ -39,7 +41,7 @@ def fields(content):
 def test_what_is_put_is_read(file, as_metadata):
     seal.put(file, ABOUT, as_metadata)
     assert file.read_bytes().startswith(CONTENT)
-    assert seal.read(file) == (CONTENT, ABOUT)
+    assert seal.read(file) == (CONTENT, ABOUT, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def test_to_onnx_it_is_an_entry_of_the_metadata(file):
@@ -51,17 +53,31 @@ def test_to_onnx_it_is_an_entry_of_the_metadata(file):
     assert value.startswith(b'{"mskjax_export":') and len(value) > 127
 
 
+@pytest.mark.parametrize("as_metadata", [False, True])
+def test_every_byte_is_held(file, as_metadata):
+    """Of the program, of what is told of it, of the digest, and of what ONNX's readers find around them."""
+    seal.put(file, ABOUT, as_metadata)
+    sealed = file.read_bytes()
+    for place in range(len(sealed)):
+        file.write_bytes(sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :])
+        with pytest.raises(ValueError, match="export it again"):
+            seal.read(file)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda content: content[:-1], "is no program of launch.export, or is cut short; export it again"),
-        (lambda content: content[: len(CONTENT)], "is no program of launch.export"),
-        (lambda content: b"", "is no program of launch.export"),
-        (lambda content: b"\x01" + content[1:], "is damaged: its bytes are not those that were verified"),
-        (lambda content: content[1:], "is damaged"),
-        (lambda content: CONTENT + content, "is damaged"),
-        (lambda content: content.replace(b'"bytes": 200', b'"bytes": -20'), "is damaged"),
-        (lambda content: content.replace(b'"about"', b'"hello"'), "is no program of launch.export"),
+        (lambda sealed: sealed[:-1], "is no program of launch.export, or its end is cut off; export it again"),
+        (lambda sealed: sealed[: len(CONTENT)], "is no program of launch.export"),
+        (lambda sealed: b"", "is no program of launch.export"),
+        (lambda sealed: b"[]", "is no program of launch.export"),
+        (lambda sealed: b"\x01" + sealed[1:], "is damaged: its bytes are not those that were verified"),
+        (lambda sealed: sealed[1:], "is damaged"),
+        (lambda sealed: CONTENT + sealed, "is damaged"),
+        (lambda sealed: sealed + b"\n", "is damaged"),
+        (lambda sealed: sealed.replace(b"run 7", b"run 8"), "is damaged"),
+        (lambda sealed: sealed.replace(b'"bytes":200', b'"bytes":-20'), "is damaged"),
+        (lambda sealed: sealed.replace(b'"about"', b'"hello"'), "is no program of launch.export"),
     ],
 )
 def test_other_bytes_are_refused(file, change, sentence):

@@ -56,6 +56,7 @@ def test_the_card_of_a_small_network_promises_no_network_of_torchvision(file):
     card = Path(f"{file}.md").read_text()
     assert "torchvision builds no network with as many blocks and channels" in card
     assert "load_state_dict" not in card
+    assert "Input: (b, 3, h, w) float32" in card
 
 
 def test_the_card_has_the_program_that_loads_a_full_size_network(tmp_path):

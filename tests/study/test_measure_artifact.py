@@ -5,12 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scans import SHAPE, SPACING, read_rows, scan_hu, write_nifti
 
-from mskjax.export import artifact, stablehlo
+from mskjax.export import artifact, seal, stablehlo
 from mskjax.export.program import Program
 from mskjax.study.scan import measure_scan
 
@@ -69,8 +70,7 @@ def test_what_it_tells_of_its_run_is_passed_on_wherever_it_lies(nifti, program, 
 def test_one_that_was_changed_is_refused(nifti, program, tmp_path, share):
     """Weights that are others would measure something else, and say nothing."""
     content = bytearray(program.read_bytes())
-    size = content.rfind(b'{"mskjax_export"')
-    content[int(share * size)] ^= 1
+    content[int(share * content.rfind(b'{"mskjax_export"'))] ^= 1
     damaged = tmp_path / "muscle.stablehlo"
     damaged.write_bytes(content)
     with pytest.raises(ValueError, match=r"muscle\.stablehlo is damaged: its bytes are not those .*; export it again"):
@@ -98,7 +98,7 @@ def test_files_that_are_no_programs_are_refused(nifti, program, tmp_path):
     for file, sentence in (
         (tmp_path / "none.stablehlo", "no exported program"),
         (nifti, "is no program of launch.export"),
-        (cut_short, r"is cut short; export it again"),
+        (cut_short, r"its end is cut off; export it again"),
         (tmp_path, r"is a folder; name the program in it"),
         (weights, r"holds weights alone; export the run with --format=stablehlo"),
     ):
@@ -120,8 +120,31 @@ def test_it_needs_neither_config_nor_flax(nifti, program, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_onnx_without_onnxruntime_is_refused_with_the_remedy(nifti, tmp_path, monkeypatch):
+@pytest.fixture
+def onnx(tmp_path):
+    """A sealed file that no program reads."""
+    file = tmp_path / "muscle.onnx"
+    file.write_bytes(b"a model")
+    seal.put(file, {}, as_metadata=True)
+    return file
+
+
+def test_onnx_without_onnxruntime_is_refused_with_the_remedy(nifti, onnx, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    (tmp_path / "muscle.onnx").write_bytes(b"")
-    with pytest.raises(ValueError, match="onnxruntime is not installed here"):
-        measure_scan(nifti, tmp_path / "out", artifact=tmp_path / "muscle.onnx")
+    with pytest.raises(ValueError, match=r"onnxruntime is not installed here; install it \(pip install onnxruntime\)"):
+        measure_scan(nifti, tmp_path / "out", artifact=onnx)
+
+
+def test_onnx_is_run_only_as_it_was_exported(nifti, onnx, tmp_path, monkeypatch):
+    """By a runtime that reads the model that was sealed, and no other."""
+
+    def session(content, providers):
+        assert (content, providers) == (b"a model", ["CPUExecutionProvider"])
+        raise RuntimeError("a model\nof the test")
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=session))
+    with pytest.raises(ValueError, match=r"of another format than its name says \(a model\); export it again"):
+        measure_scan(nifti, tmp_path / "out", artifact=onnx)
+    onnx.write_bytes(onnx.read_bytes().replace(b"a model", b"another"))
+    with pytest.raises(ValueError, match=r"muscle\.onnx is damaged"):
+        measure_scan(nifti, tmp_path / "out", artifact=onnx)
