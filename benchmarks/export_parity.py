@@ -4,8 +4,8 @@
 
 --peers is a Python with torch and torchvision, --onnx_python one with jax2onnx and onnxruntime, as in docs/export.md;
 without them torchvision and ONNX are left out. A small network is trained on phantoms and then fine-tuned from its own
-weights; with --full there is FCN-ResNet101 beside it, of random weights whose BatchNorm has the statistics of a
-phantom. Each is exported in all formats: weights that torchvision loads strictly, predicting the stored sample, and
+weights; with --full there is FCN-ResNet101 beside it, fine-tuned for an epoch from random weights whose BatchNorm has
+the statistics of a phantom. Each is exported in all formats: weights that torchvision loads strictly, predicting the stored sample, and
 programs that launch.measure measures a slice with. `near_half` counts the pixels whose logit is within 1e-4 of 0, where
 masks may differ; `area_unexplained_cm2` is by how much areas differ beyond that of such pixels. One JSON line.
 """
@@ -33,7 +33,7 @@ from configs.segmentation import get_config
 from mskjax import convert, models, tasks
 from mskjax.data import phantom
 from mskjax.export.artifact import sample_path
-from mskjax.files import read_json, write_json
+from mskjax.files import read_json
 from mskjax.training.predict import load_run
 from mskjax.training.start import BEST
 from mskjax.types import Variables
@@ -45,13 +45,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", help="a Python with torch and torchvision")
     parser.add_argument("--onnx_python", help="a Python with jax2onnx and onnxruntime")
-    parser.add_argument("--full", action="store_true", help="FCN-ResNet101 on 512x512 too (some minutes)")
+    parser.add_argument("--full", action="store_true", help="FCN-ResNet101 on 512x512 too (ten minutes)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         runs = {"small": (fine_tuned(work), 128)}
         if given.full:
-            runs["full"] = (untrained(work / "full"), 512)
+            runs["full"] = (fine_tuned_at_full_size(work), 512)
         figures: dict[str, Any] = {}
         for kind, (run, side) in runs.items():
             found = compare(run, side, given.peers, given.onnx_python)
@@ -69,8 +69,17 @@ def fine_tuned(work: Path) -> Path:
     return work / "second"
 
 
-def untrained(folder: Path) -> Path:
-    """The run folder of FCN-ResNet101 with random weights, and the statistics that BatchNorm finds for a phantom."""
+def fine_tuned_at_full_size(work: Path) -> Path:
+    """FCN-ResNet101 after an epoch on phantoms of 512x512 pixels."""
+    launch("prepare", "--phantom=8", f"--output={work / 'whole'}")
+    fields = {"dataset": work / "whole", "epochs": 1, "batch_size": 2, "learning_rate": 3e-4}
+    fields["init_from"] = write_untrained(work / "untrained.safetensors")
+    launch("train", *sweep_flags(work / "full", "init=random", fields, "segmentation"))
+    return work / "full"
+
+
+def write_untrained(file: Path) -> Path:
+    """Random weights of FCN-ResNet101, with the statistics that BatchNorm finds for a phantom."""
     config = json.loads(get_config("init=random").to_json())
     task = tasks.build(config["task"])
     image = task.normalise(jnp.asarray(phantom.slices(1, 256).image_hu))
@@ -86,10 +95,8 @@ def untrained(folder: Path) -> Path:
     variables = {"params": calm, "batch_stats": variables["batch_stats"]}
     blended = jax.jit(learn)(variables)  # nine tenths of the old statistics, which are 0 and 1, and a tenth of the new
     new = jax.tree.map(lambda after, before: (after - 0.9 * before) / 0.1, blended, variables["batch_stats"])
-    convert.save_variables(folder / BEST, {"params": calm, "batch_stats": new}, {})
-    write_json(folder / "config.json", config)
-    write_json(folder / "DONE", {"step": 0})
-    return folder
+    convert.save_variables(file, {"params": calm, "batch_stats": new}, {})
+    return file
 
 
 def compare(run: Path, side: int, peers: str | None, onnx_python: str | None) -> dict[str, Any]:
