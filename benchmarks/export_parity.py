@@ -5,9 +5,10 @@
 --peers is a Python with torch and torchvision, --onnx_python one with jax2onnx and onnxruntime, as in docs/export.md;
 without them torchvision and ONNX are left out. A small network is trained on phantoms and then fine-tuned from its own
 weights; with --full there is FCN-ResNet101 beside it, fine-tuned for an epoch from random weights whose BatchNorm has
-the statistics of a phantom. Each is exported in all formats: weights that torchvision loads strictly, predicting the stored sample, and
-programs that launch.measure measures a slice with. `near_half` counts the pixels whose logit is within 1e-4 of 0, where
-masks may differ; `area_unexplained_cm2` is by how much areas differ beyond that of such pixels. One JSON line.
+the statistics of a phantom. Each is exported in all formats: weights that torchvision loads strictly, predicting the
+stored sample, and programs that launch.measure measures a slice with. `near_half` counts the pixels whose logit is
+within 1e-4 of 0, where masks may differ; `area_unexplained_cm2` is by how much areas differ beyond that of such pixels.
+One JSON line.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def fine_tuned(work: Path) -> Path:
 def fine_tuned_at_full_size(work: Path) -> Path:
     """FCN-ResNet101 after an epoch on phantoms of 512x512 pixels."""
     launch("prepare", "--phantom=8", f"--output={work / 'whole'}")
-    fields = {"dataset": work / "whole", "epochs": 1, "batch_size": 2, "learning_rate": 3e-4}
+    fields = {"dataset": work / "whole", "epochs": 1, "batch_size": 2, "learning_rate": 1e-5}
     fields["init_from"] = write_untrained(work / "untrained.safetensors")
     launch("train", *sweep_flags(work / "full", "init=random", fields, "segmentation"))
     return work / "full"
