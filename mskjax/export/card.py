@@ -21,6 +21,16 @@ MASK = (
     f"what lies above {bone.BONE_ABOVE_HU} HU, or within {bone.MARGIN_MM:g} mm of that, is cut out: in a single slice "
     "looked for in 2-D, in a straight stack of slices in 3-D",
 )
+TRAINING_TERMS = (
+    "Losses are the task's own on the validation cases; `best_step` is the update after which theirs was lowest, and "
+    "these are the weights of then."
+)
+TERMS = (
+    "`dice`: overlap of the masks, 0 to 1. `rms_dta_cm`: root mean square distance from the predicted boundary to the "
+    "expert's; `symmetric`: from each to the other. `sma`: muscle area, and `smd`: mean HU in it, bone cut out of the "
+    "prediction; `reference`: of the expert's mask. `difference`: prediction minus expert, in percent of the expert's. "
+    "`non_finite`: cases without a number, as where no muscle was found."
+)
 KINDS = {
     "safetensors": "The weights of a network, under the names of the PyTorch network that it equals",
     "stablehlo": "A whole measurement with its weights, as one StableHLO program (jax.export) for CPU, CUDA and TPU",
@@ -112,7 +122,9 @@ def _fitting(source: Source) -> str:
     side = source.config["image_size"]
     return (
         f"each slice is resampled bilinearly to {side}x{side} square pixels, its longer side in mm over {side} each, "
-        f"with the same centre, {AIR_HU} HU around it and HU rounded to whole numbers"
+        f"with the same centre, {AIR_HU} HU around it and HU rounded to whole numbers; where the slice shrinks, by "
+        "triangles as wide as a step. Of a square slice with square pixels PyTorch's `interpolate(..., mode="
+        "'bilinear', antialias=True)` makes the same, but for halves of a HU"
     )
 
 
@@ -129,21 +141,38 @@ def _sample(about: About) -> str:
 
 
 def _training_data(source: Source, about: About) -> Lines:
-    counts = source.dataset.manifest.get("counts") if source.dataset else None
+    counts = (source.provenance.get("dataset") or {}).get("counts")
+    if counts is None and source.dataset:
+        counts = source.dataset.manifest.get("counts")
     digests = about["dataset_sha256"] or {}
     drawn = {True: "yes", False: "no", None: UNKNOWN}
     rows = {
         "dataset": ", ".join(f"`{name}` SHA-256 `{digest}`" for name, digest in digests.items()) or UNKNOWN,
         "counts": ", ".join(f"{count} {name}" for name, count in (counts or {}).items()) or UNKNOWN,
+        **_cell(source),
         "drawn phantoms only": drawn[about["learned_from_phantoms_only"]],
         "people, scanners, protocols, readers": UNKNOWN,
     }
     return _table(rows)
 
 
+def _cell(source: Source) -> dict[str, str]:
+    """Of which cases the cell of a study has made use, as it leaves out others of its dataset."""
+    cell = source.config.get("cell")
+    if cell is None:
+        return {}
+    validated = len(cell["validation_cases"])
+    told = f"{len(cell['train_cases'])} of these cases; the weights were chosen by the loss on {validated} others"
+    return {"learned from, as a cell of a study": told}
+
+
 def _metrics(source: Source) -> Lines:
     lines = _table({name: _number(value) for name, value in descent.training_scores(source).items()})
-    evaluation = descent.evaluation(source)
+    lines += ["", TRAINING_TERMS]
+    evaluation, scores = descent.evaluation(source), descent.cell_scores(source)
+    if evaluation is None and scores:
+        told = ", ".join(f"{name} {_number(value)}" for name, value in scores.means.items())
+        return [*lines, "", f"Means over {scores.cases} test cases of the study, from scores.csv: {told}. {TERMS}"]
     if evaluation is None:
         return [*lines, "", "The run's folder has no evaluation of these weights; launch.evaluate makes one."]
     columns = ("mean", "sd", "median", "cases", "non_finite")
@@ -158,6 +187,8 @@ def _metrics(source: Source) -> Lines:
             f"| {name} | {' | '.join(_number(row.get(column)) for column in columns)} |"
             for name, row in evaluation["metrics"].items()
         ),
+        "",
+        TERMS,
     ]
 
 

@@ -1,8 +1,9 @@
 """Where an exported run's weights come from and what they achieve, as far as its folder says; no paths, no patients."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 from absl import logging
 
 from mskjax import __version__
@@ -72,6 +73,24 @@ def evaluation(source: Source) -> dict[str, Any] | None:
     found = read_json(summary) if summary.is_file() else {}
     of_these = (found.get("made_from") or {}).get("weights_sha256") == source.weights_sha256
     return found if of_these and {"metrics", "cases"} <= found.keys() else None
+
+
+class CellScores(NamedTuple):
+    """The number of test cases of a study's cell, and the means of its scores."""
+
+    cases: int
+    means: dict[str, float]
+
+
+def cell_scores(source: Source) -> CellScores | None:
+    """What a cell's weights score on the test cases of its study; None for another run, and without masks."""
+    file = source.folder / "scores.csv"
+    if "cell" not in source.config or not file.is_file():
+        return None
+    table = pd.read_csv(file)
+    tested = table[table["split"] == "test"] if "split" in table else table
+    names = [name for name in ("dice", "rms_dta_cm") if name in table]
+    return CellScores(len(tested), tested[names].mean().to_dict()) if names else None
 
 
 def _config(run: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ All three appear together once the file has been verified, and none of them if i
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -57,7 +58,7 @@ def export(
         if format == "safetensors":
             arrays, figures = weights.write(file, source)
         else:
-            _check_program(source, format, height, width)
+            _check_program(source, format, height, width, onnx_python)
             arrays, figures = _write_program(file, source, known, format, (height, width), onnx_python)
         about = {**known, "format": format, "sha256": sha256(file), "verification": figures}
         with atomic_path(sample_path(output)) as written:
@@ -78,10 +79,12 @@ def _check_output(output: Path, format: str) -> None:
         raise ValueError(f"{output} is to hold {format}, which its name does not say; name it {output.stem}.{format}")
 
 
-def _check_program(source: Source, format: str, height: int, width: int) -> None:
+def _check_program(source: Source, format: str, height: int, width: int, onnx_python: str | None) -> None:
     require_slices(source, format)
     if not (32 <= height <= 4096 and 32 <= width <= 4096):
         raise ValueError(f"slices of {height}x{width} pixels are no CT's; give --height and --width from 32 to 4096")
+    if onnx_python and shutil.which(onnx_python) is None:
+        raise ValueError(f"--onnx_python={onnx_python} is no program; name the Python of: {onnx_file.ENVIRONMENT}")
 
 
 def _write_program(
@@ -89,6 +92,8 @@ def _write_program(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Writes a program; returns what of its sample may be passed on, with its outputs, and the figures."""
     sample = samples.make(shape, source.dataset, bool(origin.learned_from_phantoms(source.folder)))
+    if source.dataset is None:
+        logging.warning("the dataset of %s is not where it was; a drawn slice alone is compared", source.folder)
     told = "%s is converted and compared with the run on %d slices, which takes a while at full size"
     logging.info(told, source.folder, len(sample.image_hu))
     if format == "onnx":

@@ -13,17 +13,43 @@ OFFICIAL = {
     "smit_segmenter": "the segmenter `Trans_Unetr`",
     "smit_pretrainer": "the pretraining student, `Trans_SMIT_pre_train_Student_No_Share` or with a shared head",
 }
-TAKES = "Input: (b, 3, h, w) float32, prepared as below. The sample has one, `image`, and what the network answers."
+TAKES = (
+    "Input: (b, 3, h, w) float32, prepared as below. The sample has one, `image`, with the `image_hu` (b, rows, "
+    "columns) and `spacing_mm` (b, 2) it is made of, and what the network answers."
+)
+
+RUNS = {
+    "stablehlo": (
+        "from pathlib import Path",
+        "",
+        "import jax",
+        "from jax import export",
+        "",
+        'program = export.deserialize(bytearray(Path("{}").read_bytes()))',
+        'outputs = jax.jit(program.call)(image_hu.astype("float32"), spacing_mm.astype("float32"))',
+    ),
+    "onnx": (
+        "import onnxruntime",
+        "",
+        'session = onnxruntime.InferenceSession("{}")',
+        'given = {{"image_hu": image_hu.astype("float32"), "spacing_mm": spacing_mm.astype("float32")}}',
+        "probability, mask, area_cm2 = session.run(None, given)",
+    ),
+}
+READABLE = {
+    "stablehlo": ("", "JAX promises to read it for six months after the version that wrote it, named below."),
+    "onnx": (),
+}
 
 
 def lines(name: str, source: Source, about: Mapping[str, Any]) -> list[str]:
     """The lines of Markdown of the section on the file `name`."""
     if about["format"] != "safetensors":
-        return _program(*about["verification"]["shape"])
+        return _program(name, about["format"], *about["verification"]["shape"])
     return _smit(source) if variant_of(source.model, source.options) == SMIT else _torchvision(name, source)
 
 
-def _program(rows: int, columns: int) -> list[str]:
+def _program(name: str, format: str, rows: int, columns: int) -> list[str]:
     grid = f"(b, {rows}, {columns})"
     told = {
         "`image_hu`, input": (
@@ -52,6 +78,11 @@ def _program(rows: int, columns: int) -> list[str]:
         "",
         f"b is any number. Where a spacing is under {FINEST_MM:g} mm or not finite, or a probability is no number, the "
         "mask is empty and the area NaN.",
+        "",
+        "```python",
+        *(line.format(name) for line in RUNS[format]),
+        "```",
+        *READABLE[format],
     ]
 
 

@@ -61,7 +61,7 @@ def dataset_of(provenance: Mapping[str, Any]) -> Dataset | None:
     try:
         dataset = read_dataset(origin["path"])
     except (OSError, ValueError) as error:
-        logging.warning("the export is verified on a drawn slice alone: %s", error)
+        logging.warning("the dataset cannot be compared on: %s", error)
         return None
     return dataset if dataset.values == "hu" and dataset.manifest["sha256"] == origin.get("sha256") else None
 

@@ -53,7 +53,7 @@ def read(run: str | Path) -> Source:
     """
     run = Path(run)
     config = read_json(run / "config.json") if (run / "config.json").is_file() else {}
-    if "task" not in config and (run / "cells").is_dir():
+    if (run / "cells").is_dir():
         raise FileNotFoundError(f"{run} is a study; name one of the runs in {run / 'cells'}")
     if "task" not in config:
         raise FileNotFoundError(
@@ -72,5 +72,5 @@ def require_slices(source: Source, what: str) -> None:
     if source.task != SEGMENTATION:
         raise ValueError(
             f"{what} is the measurement of slices by a run of the task {SEGMENTATION}, and {source.folder} is a run of "
-            f"the task {source.task}; export its weights with --format=safetensors"
+            f"the task {source.task}; --format=safetensors exports weights, of networks that PyTorch has too"
         )

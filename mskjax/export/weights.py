@@ -15,7 +15,7 @@ from mskjax import __version__, convert, models, tasks
 from mskjax.convert.families import torch_tensors
 from mskjax.convert.graft import COLLECTIONS
 from mskjax.convert.store import save_tensors
-from mskjax.data import phantom
+from mskjax.data import batches, phantom
 from mskjax.data.ras import axial_to_ras
 from mskjax.export.sample import PHANTOM, SEED
 from mskjax.export.source import Source
@@ -25,6 +25,7 @@ from mskjax.types import Variables
 
 ANSWERS = ("logits", "aux_logits", "patch_logits", "image_logits", "reconstruction")
 SCAN_MM = 300.0  # the side of the drawn scan
+LARGER = 3  # halves of the network's side, that of the drawn slice, so that fitting it can be tried
 
 
 def write(path: Path, source: Source) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -38,12 +39,12 @@ def write(path: Path, source: Source) -> tuple[dict[str, np.ndarray], dict[str, 
     about = {"model": source.model, "options": source.options, "weights_sha256": source.weights_sha256}
     save_tensors(path, tensors, {"format": "pt", "mskjax": json.dumps({"version": __version__, **about})})
     _check_equal(network, _read_back(path, source))
-    image = _input(source)
+    image, slices = _input(source)
     answers = _answers(source, network, image)
     if not all(np.isfinite(answer).all() for answer in answers.values()):
         raise ValueError(DAMAGED)
     sample = {name: np.moveaxis(array, -1, 1) for name, array in {"image": image, **answers}.items()}
-    return sample, {"tensors": len(tensors), "sample": [PHANTOM]}
+    return {**slices, **sample}, {"tensors": len(tensors), "sample": [PHANTOM]}
 
 
 def _read_back(path: Path, source: Source) -> Variables:
@@ -73,13 +74,16 @@ def _answers(source: Source, variables: Variables, image: np.ndarray) -> dict[st
     return {name: np.asarray(outputs[name]) for name in ANSWERS if name in outputs}
 
 
-def _input(source: Source) -> np.ndarray:
-    """What the network sees of a drawn slice, or of a drawn scan's middle."""
+def _input(source: Source) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What the network sees of a drawn scan's middle, or of a drawn slice, which is given too, as before all steps."""
     side, task = source.config["image_size"], tasks.build(source.config["task"])
     if tasks.sees_volumes(source.config["task"]):
         scan = phantom.volumes(1, (side, side, side), (SCAN_MM / side,) * 3, seed=SEED)
         volume = jnp.asarray(axial_to_ras(scan.image_hu[0]))[None]
         seen = window(volume, task.window_hu, task.level_hu)[..., None]
-    else:
-        seen = task.normalise(jnp.asarray(phantom.slices(1, side, seed=SEED).image_hu))
-    return np.asarray(seen, np.float32)
+        return np.asarray(seen, np.float32), {}
+    scan = phantom.slices(1, side * LARGER // 2, seed=SEED)
+    fitted = batches.fit_image(scan.image_hu[0], scan.spacing_mm[0].astype(np.float64), side)
+    seen = task.normalise(jnp.asarray(fitted)[None])
+    slices = {"image_hu": scan.image_hu, "spacing_mm": scan.spacing_mm.astype(np.float32)}
+    return np.asarray(seen, np.float32), slices

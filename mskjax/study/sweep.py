@@ -26,7 +26,7 @@ from mskjax.study.settings import Config
 from mskjax.study.shares import WHOLE, Share
 from mskjax.study.starts import SKIP, TELL
 from mskjax.study.sweep_progress import SweepProgress
-from mskjax.training import ahead, optim, provenance, sharding, signals, supply
+from mskjax.training import ahead, optim, origin, provenance, sharding, signals, supply
 from mskjax.training.folder import is_done
 from mskjax.training.loop import Interrupted, fit
 from mskjax.training.run import check, train_run
@@ -116,8 +116,8 @@ def record(workdir: Path, study: Mapping[str, Any], dataset: Dataset, share: Sha
     begun = (workdir / "config.json").is_file()
     if share.rank and begun:
         return
-    origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
-    provenance.record(workdir, study, origin, None, step=int(begun))
+    about = origin.of_dataset(study["dataset"], dataset.manifest)
+    provenance.record(workdir, study, about, None, step=int(begun))
 
 
 def rows_of(dataset: Dataset, cases: Sequence[str]) -> np.ndarray:
@@ -174,13 +174,13 @@ def _train_alike(work: Work, cells: Sequence[Cell], configs: Configs, progress: 
     judge = kind.judge(dataset, task, first)
     crops = first.get("crops_per_scan", 1)
     batches = max(-(-len(cell.validation_cases) * crops // size) for cell in cells)
-    origin = {"path": study["dataset"], "sha256": dataset.manifest["sha256"]}
+    about = origin.of_dataset(study["dataset"], dataset.manifest)
 
     def run(cell: Cell) -> CellRun:
         rows = own.choose(rows_of(learned, cell.train_cases), rows_of(learned, cell.validation_cases), batches)
         folder, config = work.workdir / "cells" / cell.name, configs[cell.name]
         hooks = {"judge": judge, "keep": study["keep"], "progress": progress}
-        return CellRun(folder, config, origin, rows, task, optimizer, base=work.workdir, **hooks)
+        return CellRun(folder, config, about, rows, task, optimizer, base=work.workdir, **hooks)
 
     state = ahead.abstract_state(task, optimizer, tasks.examples(task, 1, first["image_size"]))
     with ahead.compiled(steps, state, *own.shapes(task), mesh) as compiled:

@@ -5,7 +5,7 @@ Runs without the files that say so, or with a dataset that is gone, are describe
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,20 @@ def dataset_sha256(run: str | Path) -> dict[str, str] | None:
     return (provenance_of(run).get("dataset") or {}).get("sha256")
 
 
+def of_dataset(path: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What provenance.json says of the dataset: it may be gone when that is asked for."""
+    told = {"path": path, "sha256": manifest["sha256"], "counts": manifest.get("counts")}
+    return {**told, "phantoms_only": _holds_phantoms(told)}
+
+
 def learned_from_phantoms(run: str | Path) -> bool | None:
-    """Whether all cases of the run's dataset are phantoms; None where that dataset no longer lies where it was."""
-    dataset = provenance_of(run).get("dataset")
-    if not dataset:
-        return None
+    """Whether all cases of the run's dataset are phantoms; None where neither the run nor that dataset says so."""
+    dataset = provenance_of(run).get("dataset") or {}
+    recorded = dataset.get("phantoms_only")
+    return _holds_phantoms(dataset) if dataset and recorded is None else recorded
+
+
+def _holds_phantoms(dataset: Mapping[str, Any]) -> bool | None:
     cases = Path(dataset["path"]) / "cases.csv"
     if not cases.is_file() or sha256(cases) != dataset["sha256"].get("cases.csv"):
         return None

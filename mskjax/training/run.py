@@ -14,7 +14,7 @@ from mskjax import tasks
 from mskjax.data.dataset import read_dataset
 from mskjax.data.manifest import read_manifest
 from mskjax.files import read_json, require_folder
-from mskjax.training import ahead, alike, optim, provenance, sharding, signals, supply
+from mskjax.training import ahead, alike, optim, origin, provenance, sharding, signals, supply
 from mskjax.training.examples import Examples
 from mskjax.training.folder import RunFolder, is_done
 from mskjax.training.loop import fit
@@ -55,11 +55,11 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
 def train_run(workdir: Path, config: dict[str, Any], examples: Examples, own: Supply, mesh: Mesh) -> None:
     """Trains a run on `examples` of what it is supplied with, in all processes whose devices the mesh has."""
     task, optimizer = tasks.build(config["task"]), optim.adam(config.get("weight_decay", 0.0))
-    origin = {"path": config["dataset"], "sha256": own.manifest["sha256"]}
+    about = origin.of_dataset(config["dataset"], own.manifest)
     if (team := sharding.team(mesh)).index:
         opened = Member(workdir, config, examples, task, optimizer, team=team)
     else:
-        opened = _Run(workdir, config, origin, examples, task, optimizer, team=team)
+        opened = _Run(workdir, config, about, examples, task, optimizer, team=team)
     with opened as run, signals.caught() as caught:  # from before the first word of a start to the last file
         _tell(config, task, examples, mesh)
         layout = {name: config[name] for name in ("batch_norm", "split_from") if name in config}

@@ -14,6 +14,7 @@ from mskjax.files import read_json, write_json
 from mskjax.training.start import BEST
 
 GRIDS = (((33, 41), (2.0, 1.5)), ((47, 35), (1.0, 2.5)), ((29, 29), (2.0, 2.0)), ((40, 40), (1.3, 1.3)))
+SHAPE = {"height": 40, "width": 48}  # of the slices that the exported program takes
 VERSIONS = {"mskjax": "0.1.0", "jax": "0.10.2"}
 
 

@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file, safe_open
 
 from mskjax import convert, tasks
+from mskjax.data.batches import fit_image
 from mskjax.export import interfaces
 from mskjax.export.descent import descent
 from mskjax.export.exporting import export
@@ -47,7 +48,11 @@ def test_the_sample_is_what_torch_sees_and_what_the_network_answers(file, run):
     loaded = convert.load_weights(file, source.model, **source.options)
     with np.load(f"{file}.sample.npz") as sample:
         assert (sample["image"].shape, sample["logits"].shape) == ((1, 3, 32, 32), (1, 1, 32, 32))
-        outputs = jax.jit(task.module.apply)(loaded, np.moveaxis(sample["image"], 1, -1))
+        fitted = fit_image(sample["image_hu"][0], sample["spacing_mm"][0].astype(float), 32)
+        assert sample["image_hu"].shape == (1, 48, 48), "another size, so that fitting it can be tried"
+        image = np.moveaxis(sample["image"], 1, -1)
+        np.testing.assert_allclose(image, task.normalise(jax.numpy.asarray(fitted)[None]), atol=1e-6)
+        outputs = jax.jit(task.module.apply)(loaded, image)
         np.testing.assert_allclose(np.moveaxis(outputs["logits"], -1, 1), sample["logits"], atol=1e-4)
         assert sample["image"].std() > 0.1
 
