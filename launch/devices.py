@@ -3,7 +3,10 @@
 import hashlib
 import os
 import platform
+import sys
 from pathlib import Path
+
+from mskjax.files import require_folder
 
 PROGRAMS_BYTES = 4 * 2**30
 
@@ -19,8 +22,16 @@ def keep_programs() -> None:
         import platformdirs
 
         folder = platformdirs.user_cache_path("mskjax") / "programs" / _processor()
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)  # made by JAX, which only warns where it cannot
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)  # made by JAX
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(PROGRAMS_BYTES))
+    folder = os.environ["JAX_COMPILATION_CACHE_DIR"]
+    try:
+        if "://" not in folder:
+            require_folder(folder)
+    except OSError as error:
+        told = "compiled programs are not kept for the next start: {}, as JAX_COMPILATION_CACHE_DIR"
+        print(told.format(error), file=sys.stderr)
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 
 def _processor() -> str:

@@ -23,8 +23,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     _make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         written, former = Path(folder) / path.name, Path(folder) / "former"
-        yield written
-        _flush(written)
+        try:
+            yield written
+            _flush(written)
+        except OSError as error:
+            if error.errno and error.filename is None:  # as where a disk is full
+                error.filename = str(path)
+            raise
         if path.is_dir() and written.is_dir():
             path.rename(former)
         try:

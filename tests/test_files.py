@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ def test_an_error_leaves_the_former_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "former"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_file_for_which_there_is_no_room_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*table\.csv'"), atomic_path(tmp_path / "table.csv"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_folder_replaces_a_former_folder_whole(tmp_path):

@@ -33,6 +33,15 @@ def test_the_users_own_folder_for_programs_wins(tmp_path):
     assert files(own) and not files(other)
 
 
+def test_a_folder_that_cannot_be_written_is_told_of_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    inherited = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "file" / "programs")}
+    command = [sys.executable, "-W", "error", "-c", ADDS_ONE]
+    done = subprocess.run(command, env=inherited, check=True, capture_output=True, text=True)
+    assert done.stderr.startswith("compiled programs are not kept for the next start: ")
+    assert "is a file" in done.stderr and "JAX_COMPILATION_CACHE_DIR" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_the_kept_programs_are_bounded(monkeypatch):
     for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_COMPILATION_CACHE_MAX_SIZE"):
         monkeypatch.setenv(name, "")

@@ -5,8 +5,13 @@ that a run is asked to keep for good. They hold whole arrays whatever devices he
 and writes for itself, so that a run goes on with any number of devices and processes.
 """
 
+import errno
 import logging
+import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +72,15 @@ class Checkpoints:
         return bool(kept) and step not in (self.latest_step, self._last_step)
 
     def save(self, state: TrainState) -> None:
-        """Saves the state under its step, unless that step is saved already."""
+        """Saves the state under its step, unless that step is saved already; `OSError` where the disk is full."""
         self._last_step = int(state.step)
         if self._writes and self.latest_step != self._last_step:
             if self._writer is None:
                 # Not before: orbax tidies a folder in a thread, which only a save waits for.
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._writer = _open(self._folder, False, self._kept_steps)
-            self._writer.save(self._last_step, args=ocp.args.StandardSave(_plain(state)), force=True)
+            with _full_disks_told(self._folder):
+                self._writer.save(self._last_step, args=ocp.args.StandardSave(_plain(state)), force=True)
         self._last_s = time.monotonic()
 
     def restore(self, like: TrainState) -> TrainState:
@@ -112,6 +118,26 @@ def _open(folder: Path, read_only: bool, kept_steps: int = 0) -> ocp.CheckpointM
         read_only=read_only,
     )
     return ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler())
+
+
+@contextmanager
+def _full_disks_told(folder: Path) -> Iterator[None]:
+    """Has a full disk told of as by other writers, and once: orbax's threads print their errors and hand them on."""
+    told = threading.excepthook
+
+    def tell(error: threading.ExceptHookArgs) -> None:
+        if not type(error.thread).__module__.startswith("orbax."):
+            told(error)
+
+    threading.excepthook = tell
+    try:
+        yield
+    except ValueError as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+    finally:
+        threading.excepthook = told
 
 
 def _plain(state: TrainState) -> Any:

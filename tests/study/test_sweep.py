@@ -35,6 +35,7 @@ def test_every_cell_has_its_folder(study, squares):
         assert {path.name for path in folder.iterdir()} - {"tensorboard"} == FILES
         assert json.loads((folder / "config.json").read_text())["cell"]["train_cases"] == list(cell.train_cases)
         assert [row["epoch"] for row in read_rows(folder / "metrics.jsonl")] == [1, 2, 3, 4]
+        assert json.loads((folder / "provenance.json").read_text())["dataset"]["phantoms_only"] is False
     told = json.loads((study / "provenance.json").read_text())
     assert told["dataset"]["sha256"] == read_dataset(squares).manifest["sha256"]
 

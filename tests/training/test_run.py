@@ -52,7 +52,12 @@ def test_the_run_folder_holds_what_it_should(finished, squares):
     rows = read_rows(finished / "metrics.jsonl")
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4)]  # 10 examples, 8 at a time
     provenance = json.loads((finished / "provenance.json").read_text())
-    assert provenance["dataset"]["sha256"] == read_dataset(squares).manifest["sha256"]
+    manifest = read_dataset(squares).manifest
+    assert (provenance["dataset"]["sha256"], provenance["dataset"]["counts"]) == (
+        manifest["sha256"],
+        manifest["counts"],
+    )
+    assert provenance["dataset"]["phantoms_only"] is False
     assert provenance["starts"][0]["versions"]["jax"] == jax.__version__
     assert len(provenance["starts"][0]["devices"]) == 8
     variables, metadata = load_variables(finished / "best" / "variables.safetensors")
