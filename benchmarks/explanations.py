@@ -64,7 +64,8 @@ def by_package(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray, s
 
 def time_lime(given: Any) -> dict[str, Any]:
     module = models.build(given.model, num_classes=2)
-    variables = models.init(module, jax.random.key(0), jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), np.float32))
+    example = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), np.float32)
+    variables = jax.device_put(models.init(module, jax.random.key(0), example))
 
     def predict(variables: Any, image: Any) -> jax.Array:
         outputs: Any = module.apply(variables, image)
@@ -92,7 +93,7 @@ def time_lime(given: Any) -> dict[str, Any]:
 def time_grad_cam(model: str) -> dict[str, Any]:
     module = models.build(model, num_classes=2)
     image = np.random.default_rng(0).normal(size=(CAM_IMAGES, SIDE, SIDE, 3)).astype(np.float32)
-    variables = models.init(module, jax.random.key(0), image[:1])
+    variables = jax.device_put(models.init(module, jax.random.key(0), image[:1]))
     layer = last_feature_map(module, variables, image[:1])
     compiled = importlib.import_module("mskjax.explain.grad_cam")._in_batches
     targets: tuple[Any, Any] = (0, np.arange(CAM_IMAGES) % 2)

@@ -51,7 +51,7 @@ def main() -> None:
 
 def ours(network: str, image: np.ndarray) -> Callable[[], Any]:
     module = models.build(network)
-    variables = models.init(module, jax.random.key(0), image[:1])
+    variables = jax.device_put(models.init(module, jax.random.key(0), image[:1]))
     features = jax.jit(lambda variables, image: module.apply(variables, image)["features"])  # pyright: ignore
     return lambda: jax.block_until_ready(features(variables, image))
 

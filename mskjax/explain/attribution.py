@@ -80,7 +80,7 @@ def randomised(
         raise ValueError(f"{layers} layers are to be randomised; the network has {len(order)}, give 1 to {len(order)}")
     chosen, fresh = set(order[len(order) - count :]), models.init(module, key, image)
     mixed = jax.tree_util.tree_map_with_path(
-        lambda path, old, new: new if _owner(path) in chosen else old, dict(variables), fresh
+        lambda path, old, new: jnp.asarray(new) if _owner(path) in chosen else old, dict(variables), fresh
     )
     return {**mixed, **_statistics(module, frozenset(chosen), mixed, image)} if "batch_stats" in mixed else mixed
 

@@ -22,7 +22,7 @@ from mskjax.models.densenet import DenseNet
 from mskjax.models.fcn import FCN
 from mskjax.models.inception_resnet_v2 import InceptionResNetV2
 from mskjax.models.inception_v3 import InceptionV3
-from mskjax.models.initial import drawn_on_host, is_drawn
+from mskjax.models.initial import drawn_on_host
 from mskjax.models.jigsaw import JigsawResNet
 from mskjax.models.keras_resnet import KerasResNet
 from mskjax.models.layers import BatchNorm
@@ -65,8 +65,9 @@ def build(name: str, **options: Any) -> nn.Module:
 def init(module: nn.Module, key: Key, image: Any) -> Variables:
     """Fresh variables {"params", "batch_stats"} for images like `image`, an array or a `jax.ShapeDtypeStruct`.
 
-    They depend on `key` alone, whatever the backend and the number of devices. Random numbers and constants come from
-    numpy while the forward pass is traced, which is then dropped: nothing is compiled but what else a network may have.
+    They are numpy's, as all of them together may outgrow a device, and depend on `key` alone, whatever the backend and
+    the number of devices. Random numbers and constants are drawn while the forward pass is traced, which is then
+    dropped: nothing is compiled but what else a network may have.
     """
     leaves: list[Any] = []
     structure: Any = None
@@ -79,11 +80,8 @@ def init(module: nn.Module, key: Key, image: Any) -> Variables:
     with drawn_on_host(key):
         to_compute = jax.eval_shape(others)
     with drawn_on_host(key):
-        computed = iter(jax.jit(others)() if to_compute else ())
-    leaves = [leaf if isinstance(leaf, np.ndarray) else next(computed) for leaf in leaves]
-    if is_drawn():  # else zeros, which would only be copied
-        leaves = list(map(jnp.asarray, leaves))
-    return jax.tree.unflatten(structure, leaves)
+        computed = iter(jax.device_get(jax.jit(others)()) if to_compute else ())
+    return jax.tree.unflatten(structure, [leaf if isinstance(leaf, np.ndarray) else next(computed) for leaf in leaves])
 
 
 def abstract(module: nn.Module) -> Variables:

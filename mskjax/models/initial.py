@@ -47,11 +47,6 @@ def undrawn() -> Iterator[None]:
         _is_drawn.reset(token)
 
 
-def is_drawn() -> bool:
-    """Whether one is not under `undrawn`."""
-    return _is_drawn.get()
-
-
 class _Zeros:
     """A numpy generator's two methods, of zeros that take no room."""
 

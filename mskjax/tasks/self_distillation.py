@@ -71,11 +71,11 @@ class SelfDistillation(Task):
         if self.teacher_init == "official":
             source, _ = network.initial(self.module, teacher_key, (VIEWS, *sides, 1))
         centers = {name: jnp.zeros(self.module.prototypes) for name in ("patch", "image")}
-        return params, {"teacher": _copy(shared(source)), "centers": centers, "step": jnp.zeros((), jnp.int32)}
+        return params, {"teacher": shared(source), "centers": centers, "step": jnp.zeros((), jnp.int32)}
 
     def begin(self, params: Params, model_state: State) -> State:
         """The model state of a run that begins with pretrained `params`, which the teacher begins with too."""
-        return {**model_state, "teacher": _copy(shared(params))} if self.teacher_init == "student" else model_state
+        return {**model_state, "teacher": shared(params)} if self.teacher_init == "student" else model_state
 
     def loss(self, params: Params, model_state: State, batch: Batch, key: Key) -> tuple[Array, tuple[State, State]]:
         """The total loss, and (the next model state, the parts of the loss); masks and drops are drawn from `key`."""
@@ -163,11 +163,6 @@ def shared(params: Params) -> Params:
     """The parameters that the teacher has too."""
     leaves: dict[str, Array] = flatten_dict(params, sep="/")  # pyright: ignore[reportAssignmentType]
     return unflatten_dict({path: leaf for path, leaf in leaves.items() if not path.startswith(STUDENTS_OWN)}, sep="/")
-
-
-def _copy(params: Params) -> Params:
-    """Other arrays of the same values: a state that is given away must not hold one buffer twice."""
-    return jax.tree.map(jnp.copy, params)
 
 
 def _calm(params: Params, epoch: Array) -> Params:

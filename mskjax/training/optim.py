@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import jax
+import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -21,9 +23,17 @@ def adam(weight_decay: float = 0.0) -> optax.GradientTransformation:
 
     With `weight_decay` it is AdamW's, which draws every parameter towards 0 by that share of it, scaled by the rate.
     """
-    if not weight_decay:
-        return optax.scale_by_adam()
-    return optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(weight_decay))
+    optimizer = _begun_on_host(optax.scale_by_adam())
+    return optax.chain(optimizer, optax.add_decayed_weights(weight_decay)) if weight_decay else optimizer
+
+
+def _begun_on_host(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """An optimiser that begins with zeros, as numpy's: on one device the moments of all parameters may have no room."""
+
+    def init(params: Any) -> Any:
+        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(optimizer.init, params))
+
+    return optax.GradientTransformation(init, optimizer.update)
 
 
 def split(params: Params, freeze: Iterable[str]) -> tuple[Leaves, Leaves]:

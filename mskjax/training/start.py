@@ -44,7 +44,10 @@ def open_checkpoints(
 def starting_state(
     config: Mapping[str, Any], task: Any, optimizer: optax.GradientTransformation, checkpoints: Checkpoints
 ) -> TrainState:
-    """The state to go on from, in the host's memory; which layers learn is logged."""
+    """The state to go on from, made in the host's memory, as one device may have no room for all of it.
+
+    Which layers learn is logged.
+    """
     tasks.say_policy(config["task"])
     key = jax.random.key(config["seed"])
     params, model_state = task.init(key, tasks.examples(task, 1, config["image_size"]))
@@ -148,6 +151,5 @@ def _state(
 ) -> TrainState:
     params, model_state = jax.device_get((params, model_state))
     trained, _ = optim.split(params, task.freeze)
-    # Compiled as one, as an optimiser makes a small program for each of the many shapes otherwise.
-    state = create(params, model_state, jax.jit(optimizer.init)(trained), key)
+    state = create(params, model_state, optimizer.init(trained), key)
     return jax.device_get(state.replace(key=None)).replace(key=key)

@@ -121,6 +121,7 @@ def test_fresh_variables_depend_on_the_key_alone():
     again, other = models.init(module, KEY, sharded), models.init(module, jax.random.key(8), IMAGE)
     same = jax.tree.map(np.array_equal, first["params"], again["params"])
     assert all(jax.tree.leaves(same))
+    assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(first))
     assert not np.array_equal(first["params"]["fc"]["kernel"], other["params"]["fc"]["kernel"])
     assert not np.array_equal(
         first["params"]["backbone"]["layer3_0"]["conv3"]["kernel"],

@@ -59,8 +59,11 @@ def test_the_window_of_study_b_and_the_order_of_the_views(begun):
 
 
 def test_the_teacher_begins_as_its_student_or_at_random(begun):
-    _, params, state = begun
+    task, params, state = begun
     assert_equal(state["teacher"], shared(params))
+    # In the host's memory too, as a device may have no room for a second network.
+    teachers = state["teacher"], task.begin(params, state)["teacher"]
+    assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(teachers))
     paths = set(flatten_dict(params, sep="/")) - set(flatten_dict(state["teacher"], sep="/"))
     own = {"backbone/mask_token", "pretext/reconstruction/kernel", "pretext/reconstruction/bias"}
     assert paths == own

@@ -1,5 +1,7 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mskjax.training import optim
@@ -25,3 +27,12 @@ def test_the_direction_of_adam_and_adamw(weight_decay):
         leaves = {name: leaf - 0.1 * direction[name] for name, leaf in leaves.items()}
     for name, leaf in leaves.items():
         np.testing.assert_allclose(leaf, expected[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.25])
+def test_it_begins_as_optaxs_own_does_in_the_hosts_memory(weight_decay):
+    leaves = {"backbone/a": jnp.array([1.0, -2.0]), "head/b": np.ones((2, 3), np.float32)}
+    found, expected = (optimizer.init(leaves) for optimizer in (optim.adam(weight_decay), optax.adamw(1.0)))
+    found, expected = (optax.tree.get(state, "ScaleByAdamState") for state in (found, expected))
+    assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(found))
+    jax.tree.map(lambda ours, theirs: np.testing.assert_array_equal(ours, theirs, strict=True), found, expected)
