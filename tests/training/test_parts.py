@@ -1,5 +1,6 @@
 """Networks that outgrow a device: how they start, learn and go on where `split_from` splits their state."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -12,7 +13,7 @@ from toy_task import Mean, examples
 from configs import segmentation
 from mskjax import tasks
 from mskjax.convert import save_variables
-from mskjax.training import optim, sharding
+from mskjax.training import ahead, optim, sharding
 from mskjax.training.checkpoint import Checkpoints
 from mskjax.training.job import Schedule
 from mskjax.training.loop import Interrupted, fit
@@ -102,3 +103,15 @@ def test_a_run_goes_on_in_parts_and_whole_again(descend):
     assert (len(straight.losses), len(moved.losses)) == (6, 2)
     ends = [{"params": job.state.params, "opt_state": job.state.opt_state} for job in (moved, straight)]
     jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-6), *ends)
+
+
+@pytest.mark.parametrize(("devices", "split_from"), [(1, 0), (4, 8)])
+def test_results_are_written_over_the_state_that_is_given(devices, split_from):
+    mesh, optimizer = sharding.make_mesh(devices, 4), optim.adam()
+    steps = compile_steps(Means(), optimizer, mesh, split_from=split_from)
+    state, targets = ahead.abstract_state(Means(), optimizer, {}), {"target": jax.ShapeDtypeStruct((8,), np.float32)}
+    (states, *others), _ = ahead.arguments(steps, state, targets, jax.ShapeDtypeStruct((4,), np.int32), mesh)
+    numbers = 1 + sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(states))
+    for function, *arguments in ((steps.train, states, *others), (steps.end_epoch, states, ())):
+        memory = function.lower(*arguments).compile().memory_analysis()
+        assert memory.alias_size_in_bytes == 4 * numbers  # of which the key is two
