@@ -10,6 +10,7 @@ from compilations import compilations
 from recorder import Recorder
 from toy_task import Mean, examples
 
+from mskjax.processes import COMPILING
 from mskjax.training import ahead, sharding
 from mskjax.training.job import Schedule
 from mskjax.training.loop import fit
@@ -25,8 +26,10 @@ class Program:
 
     def __init__(self, name, told):
         self.name, self.told, self.may = name, told, threading.Event()
+        self.traced_in = None
 
     def lower(self, *shapes):
+        self.traced_in = threading.current_thread()
         return self
 
     def compile(self):
@@ -67,6 +70,15 @@ def test_first_calls_wait_and_the_step_is_not_kept_waiting_by_the_evaluation(pro
         programs["evaluate"].may.set()
         steps.evaluate()
         assert told[3:] == ["evaluate compiled", "evaluate called"]
+
+
+def test_the_step_is_traced_before_the_block_begins_and_not_beside_it(programs):
+    with compiled(programs) as steps:
+        assert programs["train"].traced_in is threading.current_thread()
+        for program in programs.values():
+            program.may.set()
+        steps.evaluate()
+    assert programs["evaluate"].traced_in.name.startswith(COMPILING)
 
 
 def test_an_error_in_the_block_waits_for_no_program(programs, told):
