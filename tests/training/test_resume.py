@@ -23,9 +23,9 @@ def launch(squares):
     """Starts launch.train on a small run and one device."""
     environment = {**os.environ, "XLA_FLAGS": ""}
 
-    def start(workdir, *overrides):
+    def start(workdir, *overrides, options=()):
         flags = ["--config=configs/segmentation.py:smoke", f"--config.dataset={squares}", f"--workdir={workdir}"]
-        command = [sys.executable, "-m", "launch.train", *flags, "--config.epochs=14", *overrides]
+        command = [sys.executable, *options, "-m", "launch.train", *flags, "--config.epochs=14", *overrides]
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
 
     return start
@@ -77,11 +77,13 @@ def test_sigterm_saves_and_the_run_ends_the_same(launch, undisturbed, tmp_path):
 
 
 def test_ctrl_c_during_compilation_saves_and_a_second_command_is_refused(launch, tmp_path):
-    process = launch(tmp_path)
+    process, imported = launch(tmp_path, options=("-X", "importtime")), set()
     for line in process.stderr:
         if "; starting; the first step is compiled" in line:
             break
+        imported.add(line.rpartition("|")[2].strip())
     process.send_signal(signal.SIGSTOP)
+    assert "optax" in imported and "matplotlib" not in imported  # which only the picture at the end needs
     other = launch(tmp_path)
     _, told = other.communicate(timeout=300)
     assert (other.returncode, told.count("\n")) == (2, 1), told
