@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import export, lax
 from jax.sharding import NamedSharding, PartitionSpec
+from lowered import Lowered
 
 from mskjax.models import image_convolution
 from mskjax.models.image_convolution import MANY, Window, convolve_image
@@ -79,8 +80,7 @@ def shapes(channels, dtype=jnp.float32):
 
 
 def operations(platform, *shapes, function=differentiated):
-    text = jax.jit(function).trace(*shapes).lower(lowering_platforms=(platform,)).as_text()
-    return {name: text.count(f"stablehlo.{name} ") + text.count(f"stablehlo.{name}(") for name in COUNTED}
+    return Lowered(jax.jit(function).trace(*shapes), platform).done(COUNTED)
 
 
 COUNTED = ("convolution", "dot_general", "pad", "slice", "concatenate", "subtract")
@@ -94,9 +94,10 @@ def test_elsewhere_it_is_a_convolution_with_its_own_gradients_and_nothing_else(p
 
 def test_on_the_cpu_a_large_kernel_takes_twelve_products_of_half_the_rows_for_each_result():
     """Four rows of three pixels each, where the definition has nine products of all rows: two thirds of the work."""
-    text = jax.jit(differentiated).trace(*shapes(MANY // 256)).lower(lowering_platforms=("cpu",)).as_text()
-    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
-    assert len(products) == 3 * 12 and "stablehlo.convolution" not in text
+    program = Lowered(jax.jit(differentiated).trace(*shapes(MANY // 256)), "cpu")
+    found = program.done(COUNTED)
+    assert (found["convolution"], found["dot_general"]) == (0, 3 * 12)
+    products = [line for line in program.text.splitlines() if "stablehlo.dot_general" in line]
     assert all(f"<{8 * 4 * 6}x" in line for line in products)  # 8 images of 8 rows and 6 columns
 
 
