@@ -169,7 +169,8 @@ def near_half(run: Path, side: int) -> Bool[np.ndarray, "h w"]:
     """Where the run's logit is within 1e-4 of 0 in the slice that is measured."""
     scan = unseen(side)
     probability = load_run(run)(scan.image_hu, scan.spacing_mm[0].astype(float))[0].astype(float)
-    return np.abs(np.log(probability) - np.log1p(-probability)) < 1e-4
+    with np.errstate(divide="ignore"):  # of 0 and 1, which are far from one half
+        return np.abs(np.log(probability) - np.log1p(-probability)) < 1e-4
 
 
 def unexplained_cm2(own: Measured, other: Measured, near: Bool[np.ndarray, "h w"]) -> float:
