@@ -1,7 +1,6 @@
 """What all launch scripts share: `--help` with the script's examples, one-sentence errors, and the exit status."""
 
 import logging as standard_logging
-import os
 import sys
 from collections.abc import Callable
 
@@ -23,8 +22,7 @@ def run(main: Callable[[], int | None], which: Callable[[], str] = lambda: multi
     try:
         app.run(lambda arguments: sys.exit(_guarded(main, which, arguments[1:])), flags_parser=_parse)
     except BrokenPipeError:
-        # Whoever read the output has enough, as `| head` has; at exit Python would still try to write the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has enough, as `| head` has.
         sys.exit(multihost.processes.leave(141))  # the shell's 128 + SIGPIPE
 
 
@@ -34,7 +32,7 @@ def _guarded(main: Callable[[], int | None], which: Callable[[], str], leftover:
             raise ValueError(f"unknown arguments {' '.join(leftover)}; every argument is a flag, as in --name=value")
         status = (main() or 0) if multihost.join(which()) else 0
         sys.stdout.flush()
-        return status
+        return multihost.processes.leave(status, together=True)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
@@ -56,5 +54,5 @@ def _parse(arguments: list[str]) -> list[str]:
 
 
 def _refuse(sentence: str, status: int = 2) -> int:
-    print(f"error: {sentence}", file=sys.stderr)
+    multihost.processes.tell(f"error: {sentence}")
     return multihost.processes.leave(status)

@@ -29,7 +29,7 @@ def join(which: str) -> bool:
     start = None if which == EACH else _start()
     if start and which == FIRST and start.index:
         rests = f"process {start.index} of {start.count} rests: this command is the first one's"
-        print(f"{rests}; --multihost=off has each process run its own", file=sys.stderr)
+        processes.tell(f"{rests}; --multihost=off has each process run its own")
         return False
     if start and which == TOGETHER:
         processes.connect(start)

@@ -9,8 +9,6 @@ The head of each file in configs/ explains its config strings. Every device of a
 same command goes on after SIGTERM, Ctrl-C or a kill, but for failed cells with a file FAILED, which make exit 1.
 """
 
-import sys
-
 from absl import flags
 
 from launch.config import define_config
@@ -32,6 +30,7 @@ SLURM = flags.DEFINE_list("slurm", [], "Parameters of the jobs, as submitit name
 def main() -> int:
     """Trains, or tells."""
     make_deterministic()
+    from mskjax.processes import tell
     from mskjax.study import dry_run, status, submission, sweep
     from mskjax.training import Interrupted
 
@@ -49,10 +48,10 @@ def main() -> int:
         else:
             failed = sweep.sweep(*study, share(SHARE.value))
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        tell(stop)
         return stop.status
     for name, why in failed.items():
-        print(f"failed: {name}: {why}", file=sys.stderr)
+        tell(f"failed: {name}: {why}")
     return 1 if failed else 0
 
 

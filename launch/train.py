@@ -19,8 +19,6 @@ the best weights so far at the next step and exit with 143 and 130. SLURM, Open 
 docs/pods.md explains, and --config.batch_norm and --config.split_from for many devices.
 """
 
-import sys
-
 from absl import flags
 
 from launch.config import define_config
@@ -37,13 +35,14 @@ def main() -> int:
     make_deterministic()
     import jax
 
+    from mskjax.processes import tell
     from mskjax.training import Interrupted, train
 
     try:
         train(CONFIG.value, WORKDIR.value)
     except Interrupted as stop:
         if not jax.process_index():  # all stop at the same step, and the first tells
-            print(stop, file=sys.stderr)
+            tell(stop)
         return stop.status
     return 0
 

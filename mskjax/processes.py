@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,15 +126,29 @@ def separate(start: Start, environment: MutableMapping[str, str] = os.environ) -
         jax.config.update("jax_rocm_visible_devices", visible)
 
 
-def leave(status: int) -> int:
-    """The status of a process that fails; where others would wait for it, or a program is being compiled, it ends here.
+def tell(sentence: object) -> None:
+    """Prints to stderr; that nobody reads it any more changes nothing."""
+    with suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)
 
-    The others are ended by its absence, and nobody waits a minute for a program that is not run.
+
+def leave(status: int, together: bool = False) -> int:
+    """The status of a process that ends; it ends here where Python would wait for a program that is being compiled.
+
+    Such a program is not run any more, and takes a minute. One of several processes ends `together` with the others,
+    which have come to their end too; otherwise it ends here as well, and they by its absence.
     """
     connected = "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
-    if connected or any(thread.name.startswith(COMPILING) for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    compiles = any(thread.name.startswith(COMPILING) for thread in threading.enumerate())
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            # Whoever read it is gone; at its end Python would still try to write the rest, and fail with status 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if connected and together and compiles:
+        sys.modules["jax"].distributed.shutdown()
+    if compiles or (connected and not together):
         os._exit(status)
     return status
 
@@ -143,7 +158,7 @@ def _end(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         sys.__excepthook__(kind, error, trace)
         leave(1)
     why = " ".join(str(error).split())
-    print(f"error: another process or a device has failed ({why}); start all again to go on", file=sys.stderr)
+    tell(f"error: another process or a device has failed ({why}); start all again to go on")
     leave(2)
 
 

@@ -215,33 +215,3 @@ def test_to_be_among_others_is_refused_where_there_are_none(tmp_path):
     status, told = launch("train", "--config=configs/segmentation.py:smoke", f"--workdir={tmp_path}", "--multihost=on")
     assert status == 2
     assert "error: --multihost=on, but nothing tells of other processes; give --coordinator=HOST:PORT" in told
-
-
-@pytest.mark.parametrize(("name", "at_once"), [("compiling_0", True), ("other", False)])
-def test_a_failure_does_not_wait_for_a_compilation(name, at_once):
-    """Python would wait for the thread at its end, which here says that it has."""
-    program = f"""
-import sys, threading, time
-from mskjax import processes
-threading.Thread(target=lambda: (time.sleep(1), print("waited")), name="{name}").start()
-sys.exit(processes.leave(2))
-"""
-    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (found.returncode, found.stdout) == (2, "" if at_once else "waited\n")
-
-
-def test_a_reader_that_leaves_early_does_not_wait_for_a_compilation():
-    """Nor for other processes, for which `processes.leave` does not wait either; nothing is read here at all."""
-    program = """
-import sys, threading, time
-from launch.main import run
-threading.Thread(target=lambda: (time.sleep(1), print("waited", file=sys.stderr)), name="compiling_0").start()
-sys.argv[1:] = []
-run(lambda: print("words"))
-"""
-    read, write = os.pipe()
-    os.close(read)
-    command = [sys.executable, "-c", program]
-    found = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
-    os.close(write)
-    assert (found.returncode, found.stderr) == (141, "")

@@ -85,6 +85,7 @@ def test_two_processes_agree_with_one(states, tmp_path):
     (steps, one, sums), port = states[0], free_port()
     command = [sys.executable, str(Path(__file__).with_name("of_a_team.py")), str(tmp_path / "found.pickle"), str(port)]
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_ENABLE_X64": "1"}
+    flags["PYTHONPATH"] = os.pathsep.join(sys.path)  # for modules of tests
     team = [subprocess.Popen([*command, str(index)], env={**os.environ, **flags}) for index in range(2)]
     assert [process.wait(timeout=300) for process in team] == [0, 0]
     found_steps, found, found_sums = pickle.loads((tmp_path / "found.pickle").read_bytes())

@@ -1,0 +1,116 @@
+"""How processes end: whose words nobody reads, and who waits for others and for what."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ports import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+# Unbuffered, Python would keep no words that it must write at its end.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def start(program, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+    """Begins a Python program; `stdout` and `stderr` may be `nobody`, who reads nothing of it."""
+    command, pipe = [sys.executable, "-c", program, *arguments], subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdin=pipe, stdout=stdout, stderr=stderr, text=True, bufsize=1
+    )
+
+
+def ended(process, told=None):
+    """Its exit status, and all that is read of it once it was `told` this."""
+    printed, told = process.communicate(told, timeout=60)
+    return process.returncode, printed or "", told or ""
+
+
+@pytest.fixture
+def nobody():
+    """The end of a pipe to write to, whose reader has gone."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+COMPILES = """
+import sys, threading, time
+from launch.main import run
+from mskjax.processes import leave
+threading.Thread(target=lambda: (time.sleep(0.5), print("waited", file=sys.stderr)), name=sys.argv.pop()).start()
+"""
+
+
+@pytest.mark.parametrize("end", ["sys.exit(leave(2))", "run(lambda: 2)"])
+@pytest.mark.parametrize(("thread", "told"), [("compiling_0", ""), ("other", "waited\n")])
+def test_the_end_does_not_wait_for_a_compilation(end, thread, told):
+    """Python would wait for the thread at its end, which here says that it has."""
+    assert ended(start(COMPILES + end, thread)) == (2, "", told)
+
+
+def test_a_reader_that_leaves_early_does_not_wait_for_a_compilation(nobody):
+    """Nor for other processes, for which `processes.leave` does not wait either; nothing is read here at all."""
+    program = COMPILES + 'run(lambda: print("words"))'
+    assert ended(start(program, "compiling_0", stdout=nobody)) == (141, "", "")
+
+
+COMMAND = """
+import sys
+from types import SimpleNamespace
+from launch import {name} as command, main
+from mskjax import study
+class Interrupted(Exception):
+    status = 143
+def end(*_):
+    {ends}
+study.dry_run, study.status, study.submission, study.sweep = None, None, None, SimpleNamespace(sweep=end)
+sys.modules["mskjax.training"] = SimpleNamespace(Interrupted=Interrupted, train=end)
+main.run(command.main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "ends", "status"),
+    [
+        ("train", "raise Interrupted('stopped')", 143),
+        ("train", "raise ValueError('refused')", 2),
+        ("sweep", "raise Interrupted('stopped')", 143),
+        ("sweep", "return {'cell': 'failed'}", 1),
+    ],
+)
+def test_a_command_has_its_status_whoever_reads_what_it_tells_at_last(name, ends, status, nobody):
+    flags = ["--config=configs/segmentation.py:smoke", "--workdir=none"]
+    assert ended(start(COMMAND.format(name=name, ends=ends), *flags, stderr=nobody))[0] == status
+
+
+TOGETHER = """
+import sys, threading, time
+from launch import main, multihost
+from mskjax.processes import tell
+def compile():
+    while True:
+        time.sleep(1)
+def stopped():
+    if multihost.flags.FLAGS.process:
+        input()
+    else:
+        threading.Thread(target=compile, name="compiling_0").start()
+        tell("stopped")
+        print("stopped", flush=True)
+    return 143
+main.run(stopped, lambda: multihost.TOGETHER)
+"""
+
+
+def test_processes_that_are_stopped_together_wait_for_each_other_but_for_no_compilation_and_no_reader(nobody):
+    flags = [f"--coordinator=localhost:{free_port()}", "--processes=2"]
+    first = start(TOGETHER, *flags, "--process=0", stderr=nobody)
+    second = start(TOGETHER, *flags, "--process=1")
+    assert first.stdout.readline() == "stopped\n", ended(second)
+    time.sleep(0.3)
+    assert (first.poll(), second.poll()) == (None, None)
+    assert (ended(second, "end\n"), ended(first)[0]) == ((143, "", ""), 143)
