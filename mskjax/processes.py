@@ -18,6 +18,7 @@ COMPILING = "compiling"  # how the names of threads begin that do
 METADATA_TIMEOUT_S = 2.0
 HEARTBEAT_S = 60
 PATIENCE_S, TOLD_AFTER_S = 300, 5.0  # for the others to come; after which it is told who waits
+LONGER_S = 30  # is JAX's own patience, at whose end it aborts the process with a trace
 LAST_PORT = 65535
 # The chips of a host in a TPU slice start only with those of all other hosts, unless it is told to be a slice alone.
 ALONE = {
@@ -83,7 +84,8 @@ def connect(start: Start) -> None:
     """Connects this process with the others of its start, before JAX is first used; returns once all are there.
 
     From then on an error that nothing else catches ends it at once, and at its end it waits for the others, for five
-    minutes, after which JAX ends all as failed. Raises `ValueError` where they cannot be reached.
+    minutes, after which JAX ends all as failed. Raises `ValueError` where they cannot be reached; where they do not
+    come, for five minutes too, it says so and ends the process with status 2, as nothing is raised out of that wait.
     """
     import jax
 
@@ -91,8 +93,12 @@ def connect(start: Start) -> None:
     jax.config.update("jax_enable_preemption_service", False)
     where = f" at {start.coordinator}" if start.coordinator else ""
     waits = f"process {start.index} waits for all {start.count} to come together{where}, for {PATIENCE_S // 60} minutes"
-    told = threading.Timer(TOLD_AFTER_S, lambda: print(waits, file=sys.stderr, flush=True))
-    told.start()
+    timers = [
+        threading.Timer(TOLD_AFTER_S, tell, [waits]),
+        threading.Timer(PATIENCE_S, _give_up, [start]),
+    ]
+    for timer in timers:
+        timer.start()
     try:
         jax.distributed.initialize(
             start.coordinator,
@@ -100,16 +106,14 @@ def connect(start: Start) -> None:
             None if start.by == "tpu" else start.index,
             local_device_ids=own_devices(start),
             cluster_detection_method={"flags": "deactivate", "tpu": None}.get(start.by, start.by),
-            initialization_timeout=PATIENCE_S,
+            initialization_timeout=PATIENCE_S + LONGER_S,
             heartbeat_timeout_seconds=HEARTBEAT_S,
         )
     except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"process {start.index} of {start.count} cannot reach the others{where} ({error}); start all of them, give "
-            "--coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off"
-        ) from error
+        raise ValueError(_alone(start, str(error))) from error
     finally:
-        told.cancel()
+        for timer in timers:
+            timer.cancel()
     sys.excepthook = _end
 
 
@@ -151,6 +155,19 @@ def leave(status: int, together: bool = False) -> int:
     if compiles or (connected and not together):
         os._exit(status)
     return status
+
+
+def _alone(start: Start, why: str) -> str:
+    where = f" at {start.coordinator}" if start.coordinator else ""
+    return (
+        f"process {start.index} of {start.count} cannot reach the others{where} ({why}); start all of them, give "
+        "--coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off"
+    )
+
+
+def _give_up(start: Start) -> None:
+    tell(f"error: {_alone(start, f'not all came within {PATIENCE_S // 60} minutes')}")
+    os._exit(2)
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: Any) -> None:

@@ -1,4 +1,4 @@
-"""How processes end: whose words nobody reads, and who waits for others and for what."""
+"""How processes end: whose others do not come, whose words nobody reads, and who waits for others and for what."""
 
 import os
 import subprocess
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
+
+from mskjax import processes
+from mskjax.processes import Start, connect
 
 ROOT = Path(__file__).resolve().parents[1]
 # Unbuffered, Python would keep no words that it must write at its end.
@@ -35,6 +38,50 @@ def nobody():
     os.close(read)
     yield write
     os.close(write)
+
+
+CONNECTS = """
+import sys
+from mskjax import processes
+processes.PATIENCE_S, processes.TOLD_AFTER_S = 1, 0.1
+processes.connect(processes.Start("flags", int(sys.argv[1]), 2, coordinator=sys.argv[2]))
+"""
+
+
+def test_who_waits_for_others_in_vain_says_so_and_gives_up():
+    where = [f"localhost:{free_port()}" for _ in range(2)]
+    waiting = [start(CONNECTS, str(index), where[index]) for index in range(2)]
+    for index, (status, _, told) in enumerate([ended(process) for process in waiting]):
+        assert status == 2
+        assert told.splitlines() == [
+            f"process {index} waits for all 2 to come together at {where[index]}, for 0 minutes",
+            f"error: process {index} of 2 cannot reach the others at {where[index]} (not all came within 0 minutes); "
+            "start all of them, give --coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off",
+        ]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("the port is taken")])
+def test_who_waits_no_longer_does_not_give_up(error, monkeypatch, capfd):
+    import jax
+
+    def initialize(*_, initialization_timeout, **__):
+        assert initialization_timeout > 10, "JAX, which aborts the process, is never the first to lose patience"
+        if error:
+            raise error
+
+    ends = []
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(os, "_exit", ends.append)
+    monkeypatch.setattr(processes, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(processes, "TOLD_AFTER_S", 0.1)
+    if error:
+        with pytest.raises(ValueError, match=r"process 1 of 2 cannot reach the others at a:1 \(the port is taken\)"):
+            connect(Start("flags", 1, 2, coordinator="a:1"))
+    else:
+        connect(Start("flags", 1, 2, coordinator="a:1"))
+    time.sleep(0.3)
+    assert (ends, capfd.readouterr().err) == ([], "")
 
 
 COMPILES = """
