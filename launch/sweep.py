@@ -6,7 +6,7 @@ r"""Trains all networks of a study, or goes on with a study that was stopped.
     python -m launch.sweep --config=... --workdir=STUDY --slurm_jobs=16 --slurm=slurm_partition=gpu,gpus_per_node=1
 
 The head of each file in configs/ explains its config strings. Every device of all processes trains its own cells. The
-same command goes on after SIGTERM, Ctrl-C or a kill, but for failed cells with a file FAILED, which make exit 1.
+same command goes on after a signal, Ctrl-C or a kill, but for failed cells with a file FAILED, which make exit 1.
 """
 
 from absl import flags

@@ -14,9 +14,10 @@ r"""Trains a network on a dataset, or goes on with a run that was stopped.
 The head of each file in configs/ explains its config strings, which stand after the colon, several with commas; smoke
 trains in seconds. The file lists its fields, which --config.FIELD=VALUE sets.
 The run folder holds metrics.jsonl, loss_curves.png, checkpoints/ and best/variables.safetensors, and DONE at the end.
-The same command goes on with a stopped run and skips a finished one. SIGTERM and Ctrl-C save a checkpoint and
-the best weights so far at the next step and exit with 143 and 130. SLURM, Open MPI and TPU pods tell their processes;
-docs/pods.md explains, and --config.batch_norm and --config.split_from for many devices.
+The same command goes on with a stopped run and skips a finished one. SIGTERM, Ctrl-C and a closed terminal (SIGHUP,
+unless by nohup) save a checkpoint and the best weights so far at the next step and exit with 143, 130 and 129. SLURM,
+Open MPI and TPU pods tell their processes; docs/pods.md explains, and --config.batch_norm and --config.split_from for
+many devices.
 """
 
 from absl import flags

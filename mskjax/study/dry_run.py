@@ -32,7 +32,7 @@ def dry_run(config: Config, workdir: str | Path, measured: bool = True) -> Itera
     """The account of a study, a paragraph as soon as it is known; nothing is written.
 
     Unless it is `measured` no step is compiled, which takes minutes for a large network, and no time is told. Raises
-    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once the network under way is measured.
+    `mskjax.training.Interrupted` after a signal, once the network under way is measured.
     """
     study, dataset, cells = prepare(config, Path(workdir), to_train=False)
     axis = kind_of(study).axis

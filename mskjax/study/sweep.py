@@ -50,7 +50,7 @@ def sweep(config: Config, workdir: str | Path, share: Share = WHOLE) -> dict[str
     """Trains the cells of a study's `config`, as of configs/data_efficiency.py, in `workdir`; the failed, with why.
 
     Raises `ValueError` or `OSError` where the study cannot be run as asked, among them a folder of another study, and
-    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once all cells under way are saved.
+    `mskjax.training.Interrupted` after a signal, once all cells under way are saved.
     """
     workdir = Path(workdir)
     study, dataset, cells = prepare(config, workdir)

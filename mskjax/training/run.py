@@ -33,7 +33,7 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | Path) -> None:
     it is, unless it is given more epochs or patience than before, or stops on another loss.
 
     Raises `ValueError` or `OSError` for inputs that do not fit and for a loss that is not finite, and
-    `mskjax.training.Interrupted` after SIGTERM or SIGINT, once a checkpoint and the best weights so far are saved.
+    `mskjax.training.Interrupted` after a signal, once a checkpoint and the best weights so far are saved.
     """
     given, workdir, team = plain(config), Path(workdir), alike.connected()
     config = _resolved(given)

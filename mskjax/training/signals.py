@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT as a flag: the loop ends its step, saves and leaves, as schedulers and Ctrl-C expect."""
+"""SIGTERM, SIGINT and SIGHUP as a flag: the loop ends its step, saves and leaves.
+
+Schedulers, Ctrl-C and a terminal or connection that is closed expect so.
+"""
 
 import os
 import signal
@@ -31,8 +34,9 @@ class Caught:
 
 @contextmanager
 def caught(then: str = SAVES) -> Iterator[Caught]:
-    """Catches SIGTERM and SIGINT in its block; off the main thread, where Python forbids that, nothing.
+    """Catches SIGTERM, SIGINT and SIGHUP in its block; off the main thread, where Python forbids that, nothing.
 
+    A SIGHUP that is ignored, as under nohup, stays so.
     A block within such a block yields the same flag, so that a signal is heard whichever of the two was asked for it.
     """
     catcher = Caught(then)
@@ -42,7 +46,10 @@ def caught(then: str = SAVES) -> Iterator[Caught]:
     if isinstance(outer := signal.getsignal(signal.SIGTERM), Caught):
         yield outer
         return
-    former = {signum: signal.signal(signum, catcher) for signum in (signal.SIGTERM, signal.SIGINT)}
+    signums = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signums.remove(signal.SIGHUP)
+    former = {signum: signal.signal(signum, catcher) for signum in signums}
     try:
         yield catcher
     finally:
