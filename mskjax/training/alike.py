@@ -9,7 +9,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from mskjax.training.state import TrainState
 from mskjax.training.team import ALONE, Team
 
 SHARED = "give all the same --workdir on a shared file system"
-SEEN_WITHIN_S = 60.0
+SEEN_WITHIN_S = 90.0  # a client of NFS may believe for 60 s that a folder is not there (acdirmax)
 
 
 class Other(NamedTuple):
@@ -66,9 +66,12 @@ def check_workdir(team: Team, workdir: Path) -> None:
     drawn = np.uint32(secrets.randbits(32))
     shown = workdir / f".together.{np.asarray(multihost_utils.broadcast_one_to_all(drawn))}"
     with _shown(shown) if team.index == 0 else nullcontext():
-        found = other(team, _appears(shown))
+        found = other(team, team.index == 0 or _appears(shown))
     if found:
-        raise ValueError(f"process {found.process} does not find what the first has written to {workdir}; {SHARED}")
+        raise ValueError(
+            f"process {found.process} does not find in its --workdir, {workdir} here, what the first has written to "
+            f"its own; {SHARED}"
+        )
 
 
 def check_dataset(team: Team, path: str, sha256: Mapping[str, str]) -> None:
@@ -96,16 +99,20 @@ def check_start(team: Team, workdir: Path, state: TrainState) -> None:
 
 @contextmanager
 def _shown(path: Path) -> Iterator[None]:
-    """Has a file lie at `path` while its block runs, in a folder that is made for that long if it is not there."""
-    is_new = not path.parent.is_dir()
+    """Has a file lie at `path` while its block runs, in folders that are made for that long if they are not there.
+
+    Those into which something else is put meanwhile stay.
+    """
+    made = [folder for folder in path.parents if not folder.is_dir()]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     try:
         yield
     finally:
         remove(path)
-        if is_new:
-            path.parent.rmdir()
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
 
 
 def _appears(path: Path) -> bool:

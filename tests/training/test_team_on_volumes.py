@@ -53,7 +53,8 @@ def test_processes_that_would_begin_otherwise_all_refuse_to(folder):
         remedy = "give all the same --workdir on a shared file system"
         assert found == {
             "finished": f"process 0 finds {folder / seen} finished, and process 1 does not; {remedy}",
-            "folder": f"process 1 does not find what the first has written to {folder / seen}; {remedy}",
+            "folder": f"process 1 does not find in its --workdir, {folder / seen} here, what the first has written to "
+            f"its own; {remedy}",
             "step": f"process 1 would begin at step 0 of {folder / seen} and the first at 6; {remedy}",
             "config": "process 1 was given another config than the first; start all by one command",
             "dataset": f"process 1 reads another dataset than the first, which is {folder / volumes} here; give all "
