@@ -7,6 +7,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from launch import devices, multihost
+from mskjax.files import sentence_of
 
 
 def run(main: Callable[[], int | None], which: Callable[[], str] = lambda: multihost.FIRST) -> None:
@@ -38,7 +39,7 @@ def _guarded(main: Callable[[], int | None], which: Callable[[], str], leftover:
     except KeyboardInterrupt:
         return _refuse("interrupted; run the same command again to go on", status=130)
     except (ValueError, OSError) as error:
-        return _refuse(" ".join(str(error).split()))
+        return _refuse(sentence_of(error))
 
 
 def _parse(arguments: list[str]) -> list[str]:

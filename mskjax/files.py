@@ -1,5 +1,6 @@
 """Whole files or none: everything mskjax writes appears under its own name only when it is complete."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -38,6 +41,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             if former.exists():
                 former.rename(path)
             raise
+
+
+def sentence_of(error: Exception) -> str:
+    """An error's message on one line, with a remedy where a disk is full."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f" at {error.filename}" if error.filename else ""
+        return f"the disk is full{where}; make room, or name another folder, and run the same command again"
+    return " ".join(str(error).split())
 
 
 def require_folder(path: str | Path) -> None:

@@ -7,6 +7,7 @@ nor dies without the others. SLURM, Open MPI and Cloud TPU tell their processes;
 
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Mapping, MutableMapping
@@ -14,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from mskjax.coordinator import check, check_port, doubt
+
 COMPILING = "compiling"  # how the names of threads begin that do
 METADATA_TIMEOUT_S = 2.0
 HEARTBEAT_S = 60
 PATIENCE_S, TOLD_AFTER_S = 300, 5.0  # for the others to come; after which it is told who waits
 LONGER_S = 30  # is JAX's own patience, at whose end it aborts the process with a trace
-LAST_PORT = 65535
 # The chips of a host in a TPU slice start only with those of all other hosts, unless it is told to be a slice alone.
 ALONE = {
     "TPU_PROCESS_BOUNDS": "1,1,1",
@@ -67,12 +69,7 @@ def find(
         return told
     if coordinator is None:
         raise ValueError("nothing tells where process 0 is; give --coordinator=HOST:PORT of it with the other flags")
-    _, _, port = coordinator.rpartition(":")
-    if not re.fullmatch(r".+:\d+", coordinator) or not 0 < int(port) <= LAST_PORT:
-        raise ValueError(
-            f"--coordinator={coordinator} is not HOST:PORT; name the host of process 0 and a free port of it, from 1 "
-            f"to {LAST_PORT}, as in {coordinator.split(':')[0] or 'localhost'}:12345"
-        )
+    check(coordinator)
     if index is None and count is None and told is not None:
         return Start("flags", told.index, told.count, told.local_index, told.alike, coordinator)
     if index is None or count is None:
@@ -91,14 +88,13 @@ def connect(start: Start) -> None:
 
     # The loop asks all processes for signals itself, and Python's own handlers hear them.
     jax.config.update("jax_enable_preemption_service", False)
-    where = f" at {start.coordinator}" if start.coordinator else ""
-    waits = f"process {start.index} waits for all {start.count} to come together{where}, for {PATIENCE_S // 60} minutes"
-    timers = [
-        threading.Timer(TOLD_AFTER_S, tell, [waits]),
-        threading.Timer(PATIENCE_S, _give_up, [start]),
-    ]
+    if start.by == "flags" and start.index == 0 and start.coordinator:
+        check_port(start.coordinator)
+    timers = [threading.Timer(TOLD_AFTER_S, _tell_of_wait, [start]), threading.Timer(PATIENCE_S, _give_up, [start])]
     for timer in timers:
         timer.start()
+    # Python's handler of Ctrl-C would run only once the wait is over.
+    interrupts = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         jax.distributed.initialize(
             start.coordinator,
@@ -112,6 +108,7 @@ def connect(start: Start) -> None:
     except (RuntimeError, ValueError) as error:
         raise ValueError(_alone(start, str(error))) from error
     finally:
+        signal.signal(signal.SIGINT, interrupts)
         for timer in timers:
             timer.cancel()
     sys.excepthook = _end
@@ -155,6 +152,13 @@ def leave(status: int, together: bool = False) -> int:
     if compiles or (connected and not together):
         os._exit(status)
     return status
+
+
+def _tell_of_wait(start: Start) -> None:
+    where = f" at {start.coordinator}" if start.coordinator else ""
+    unknown = doubt(start.coordinator) if start.coordinator else ""
+    minutes = PATIENCE_S // 60
+    tell(f"process {start.index} waits for all {start.count} to come together{where}, for {minutes} minutes{unknown}")
 
 
 def _alone(start: Start, why: str) -> str:

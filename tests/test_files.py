@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mskjax.files import atomic_path, read_json, remove, require_folder, sha256, write_json
+from mskjax.files import atomic_path, read_json, remove, require_folder, sentence_of, sha256, write_json
 
 
 def test_a_file_appears_only_when_whole(tmp_path):
@@ -29,6 +29,15 @@ def test_an_error_leaves_the_former_file_and_nothing_else(tmp_path):
 def test_a_file_for_which_there_is_no_room_is_named(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*table\.csv'"), atomic_path(tmp_path / "table.csv"):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_told_of_with_the_remedy():
+    full = OSError(errno.ENOSPC, "No space left on device", "/data/table.csv")
+    assert sentence_of(full) == (
+        "the disk is full at /data/table.csv; make room, or name another folder, and run the same command again"
+    )
+    assert sentence_of(OSError(errno.EDQUOT, "Disk quota exceeded")).startswith("the disk is full; make room")
+    assert sentence_of(ValueError("two\nlines")) == "two lines"
 
 
 def test_a_folder_replaces_a_former_folder_whole(tmp_path):

@@ -1,6 +1,8 @@
 """How processes end: whose others do not come, whose words nobody reads, and who waits for others and for what."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,6 +60,29 @@ def test_who_waits_for_others_in_vain_says_so_and_gives_up():
             f"error: process {index} of 2 cannot reach the others at {where[index]} (not all came within 0 minutes); "
             "start all of them, give --coordinator=HOST:PORT of process 0, or run this one alone with --multihost=off",
         ]
+
+
+def test_ctrl_c_ends_the_wait_for_others():
+    address = f"localhost:{free_port()}"
+    process = start(CONNECTS.replace("= 1, 0.1", "= 60, 0.1"), "0", address)
+    assert "waits for all 2" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert ended(process)[0] == -signal.SIGINT
+
+
+def test_a_port_that_is_taken_is_told_of_before_jax_takes_it():
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        status, _, told = ended(start(CONNECTS, "0", f"localhost:{other.getsockname()[1]}"))
+    assert status == 1 and "cannot be had here" in told.splitlines()[-1]
+
+
+def test_streams_that_the_shell_has_closed_are_written_to_by_nobody():
+    writes = "import launch, sys; print(1, flush=True); print(sys.stderr.isatty(), file=sys.stderr, flush=True)"
+    command = f'exec "{sys.executable}" -c "{writes}" '
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        assert subprocess.run(["sh", "-c", command + closed], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("the port is taken")])

@@ -1,6 +1,5 @@
 """All pairs of images and masks finished in turn, here or in processes of their own: what came out, and what failed."""
 
-import errno
 import os
 import signal
 import threading
@@ -19,9 +18,9 @@ from tqdm import tqdm
 
 from mskjax.data import splits
 from mskjax.data.pairs import Pair
+from mskjax.files import FULL
 
 T = TypeVar("T")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SILENT_S = 300.0  # for so long at most, where there is no progress bar
 
 
@@ -77,7 +76,7 @@ def _told_when_full(good: Sized, total: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         raise OSError(
             "no space is left on the disk; make room and run the same command again: "
@@ -90,7 +89,7 @@ def _attempt(finish: Callable[[Pair], Finished[T]], pair: Pair) -> Finished[T] |
     try:
         return finish(pair)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in FULL:
             raise
         return " ".join(str(error).split())
 

@@ -39,10 +39,17 @@ def connected() -> Team:
 
 
 def other(team: Team, number: int) -> Other | None:
-    """The first process that has told another number, of 32 bits, than process 0; returns once all have told theirs."""
+    """The first process that has told another number, of 32 bits, than process 0; returns once all have told theirs.
+
+    Raises `ValueError` where one is gone.
+    """
     if team.count == 1:
         return None
-    first, *others = np.asarray(multihost_utils.process_allgather(np.uint32(number))).tolist()
+    try:
+        first, *others = np.asarray(multihost_utils.process_allgather(np.uint32(number))).tolist()
+    except ValueError as error:  # of Gloo, by which CPUs of several processes talk
+        why = " ".join(str(error).split())
+        raise ValueError(f"another process has failed meanwhile ({why}); start all again to go on") from error
     return next((Other(process, own, first) for process, own in enumerate(others, 1) if own != first), None)
 
 

@@ -111,3 +111,12 @@ def test_a_file_is_waited_for_longer_than_a_file_system_remembers_its_absence(is
     monkeypatch.setattr(alike, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: passed_s))
     assert alike._appears(shown) is is_shared
     assert passed_s < 2 * NFS_REMEMBERS_S
+
+
+def test_a_process_that_is_gone_meanwhile_is_told_of(monkeypatch):
+    def fails(_):
+        raise ValueError("Gloo AllGather failed\nConnection reset by peer")
+
+    monkeypatch.setattr(alike.multihost_utils, "process_allgather", fails)
+    with pytest.raises(ValueError, match=r"^another process has failed meanwhile \(Gloo .* by peer\); start all again"):
+        alike.other(alike.Team(0, 2), 1)
