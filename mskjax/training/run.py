@@ -89,7 +89,7 @@ class _Run(RunFolder):
         state = super().start()
         step, (trained, _) = int(state.step), optim.split(state.params, self.task.freeze)
         logging.info(
-            "%s parameters, %s of them trained; %s; the first step is compiled, which takes a while",
+            "%s parameters, %s of them trained; %s; the first step is compiled, unless a former start's is kept",
             f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
             f"{sum(leaf.size for leaf in trained.values()):,}",
             f"going on at step {step}" if step else "starting",

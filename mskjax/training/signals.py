@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-SAVES = "this step is ended, compilation included, then all is saved and the command ends"
+SAVES = "this step is ended, compilation included, then all is saved and the command ends; Ctrl-C ends it at once"
 
 
 class Caught:
