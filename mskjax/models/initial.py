@@ -22,14 +22,15 @@ from mskjax.types import Key
 Shape = tuple[int, ...]
 Initialiser = Callable[[Key, Shape, Any], Array | np.ndarray]
 
-_generator: ContextVar[Any] = ContextVar("_generator", default=None)  # numpy's, or what stands for it
+NOTHING = object()  # in place of a generator: no numbers are wanted
+_generator: ContextVar[Any] = ContextVar("_generator", default=None)
 _is_drawn: ContextVar[bool] = ContextVar("_is_drawn", default=True)
 
 
 @contextmanager
 def drawn_on_host(key: Key) -> Iterator[None]:
     """Under it, the initialisers draw in the order of their calls from one numpy generator that `key` seeds."""
-    drawn = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel()) if _is_drawn.get() else _Zeros()
+    drawn = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel()) if _is_drawn.get() else NOTHING
     token = _generator.set(drawn)
     try:
         yield
@@ -45,15 +46,6 @@ def undrawn() -> Iterator[None]:
         yield
     finally:
         _is_drawn.reset(token)
-
-
-class _Zeros:
-    """A numpy generator's two methods, of zeros that take no room."""
-
-    def standard_normal(self, shape: Shape, dtype: Any) -> np.ndarray:
-        return np.broadcast_to(np.zeros((), dtype), shape)
-
-    random = standard_normal
 
 
 def filled(value: float, shape: Shape, dtype: Any = jnp.float32) -> Array | np.ndarray:
@@ -96,6 +88,8 @@ def _normal(std: float, key: Key, shape: Shape, dtype: Any) -> Array | np.ndarra
     generator = _generator.get()
     if generator is None:
         return std * jax.random.normal(key, shape, dtype)
+    if generator is NOTHING:
+        return _undrawn(shape, dtype)
     return std * generator.standard_normal(shape, dtype)
 
 
@@ -103,4 +97,11 @@ def _uniform(bound: float, key: Key, shape: Shape, dtype: Any) -> Array | np.nda
     generator = _generator.get()
     if generator is None:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
+    if generator is NOTHING:
+        return _undrawn(shape, dtype)
     return bound * (2 * generator.random(shape, dtype) - 1)
+
+
+def _undrawn(shape: Shape, dtype: Any) -> np.ndarray:
+    """Zeros that take no room."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
