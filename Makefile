@@ -8,7 +8,7 @@ PEERS ?= build/peers/bin/python
 OFFICIAL ?=
 ONLY ?=
 
-.PHONY: quickstart test lint types unit benchmark clean
+.PHONY: quickstart test proofs lint types unit benchmark clean
 .DELETE_ON_ERROR:
 
 # What is imported is compiled then; all of it would take half as long as the installation.
@@ -40,6 +40,10 @@ types: $(VENV)/installed
 
 unit: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+# The tests that take a minute and more: runs and sweeps of several processes are killed and gone on with.
+proofs: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m long
 
 # Runs the programs of benchmarks/ that need neither private data nor long, some half an hour on two cores, and writes
 # their figures into benchmarks/RESULTS.md. What they are compared with is installed into an environment of its own,

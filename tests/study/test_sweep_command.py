@@ -56,6 +56,7 @@ def wait_for(condition, process):
         time.sleep(0.005)
 
 
+@pytest.mark.long
 def test_a_sweep_that_is_stopped_and_killed_ends_as_the_one_that_was_left_alone(sweep, study, pretrained, tmp_path):
     workdir = begin(pretrained, tmp_path / "study")
     often = "--config.checkpoint_minutes=0.02"
@@ -79,6 +80,7 @@ def test_a_sweep_that_is_stopped_and_killed_ends_as_the_one_that_was_left_alone(
     assert all(starts[1]["step"] > 0 for starts in resumed)
 
 
+@pytest.mark.long
 def test_processes_of_a_sweep_stop_and_go_on_each_by_itself(sweep, study, tmp_path):
     """The first is held up meanwhile: the second waits for it neither to begin nor to end."""
     workdir = tmp_path / "study"

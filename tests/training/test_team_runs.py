@@ -59,6 +59,7 @@ def wait_for_rows(workdir, count, team):
         time.sleep(0.005)
 
 
+@pytest.mark.long
 def test_killed_and_stopped_runs_go_on_in_more_and_in_fewer_processes(launch, tmp_path):
     alone, workdir = tmp_path / "alone", tmp_path / "run"
     assert end(launch(alone))[0] == [0]
@@ -75,6 +76,10 @@ def test_killed_and_stopped_runs_go_on_in_more_and_in_fewer_processes(launch, tm
     one[0].kill()
     status, told = end(one)
     assert (status, "going on at step" in told) == ([-signal.SIGKILL], True)
+    two = launch(workdir, "--config.checkpoint_minutes=0", "--config.split_from=256", processes=2)
+    wait_for_rows(workdir, 6, two)
+    two[0].kill()  # which alone writes, and by which the others are connected
+    assert end(two)[0] == [-signal.SIGKILL, 2]
     two = launch(workdir, "--config.split_from=256", processes=2)
     wait_for_rows(workdir, 8, two)
     two[1].send_signal(signal.SIGTERM)
